@@ -1,0 +1,156 @@
+/*
+ * A block device behind a small table of functions.
+ *
+ * Offsets and lengths are bytes and multiples of geometry.block_size; buffers
+ * are aligned to at least that. Every call transfers all of what it was asked
+ * or fails: a short count never reaches the caller. All calls may be made from
+ * many threads at once; what overlapping concurrent calls leave behind is the
+ * caller's to prevent. They return 0 or a negative errno:
+ *
+ *   media errors   see errno_is_media: about these sectors
+ *   -ENODEV        the device is gone (read 0 bytes inside its size, removed)
+ *   -EOPNOTSUPP    discard, zero: the device cannot; write zeros instead
+ *   anything else  about the device or the file system below it
+ */
+#ifndef REMAPFS_DEVICE_H
+#define REMAPFS_DEVICE_H
+
+#include "remapfs/error.h"
+#include "remapfs/extent.h"
+
+#include <stddef.h>
+
+struct geometry {
+	uint64_t size;       /* bytes; fixed while the device is open */
+	uint32_t block_size; /* the least unit of I/O: logical sector, bytes */
+	bool direct;         /* I/O bypasses the page cache */
+	bool block_device;
+};
+
+struct device;
+
+struct device_ops {
+	int (*read)(struct device *, void *buf, size_t length, uint64_t offset);
+	int (*write)(struct device *, const void *buf, size_t length, uint64_t offset);
+	/* Durable: everything that was written before the call began. */
+	int (*flush)(struct device *);
+	/* After either, the range reads as zeros. discard may also free space. */
+	int (*discard)(struct device *, uint64_t offset, uint64_t length);
+	int (*zero)(struct device *, uint64_t offset, uint64_t length);
+	/*
+	 * The first part at or after offset that may hold data: *ret_start and
+	 * *ret_end in bytes. -ENXIO: nothing but a hole up to the end.
+	 */
+	int (*next_data)(struct device *, uint64_t offset, uint64_t *ret_start, uint64_t *ret_end);
+	void (*close)(struct device *);
+};
+
+struct device {
+	const struct device_ops *ops;
+	struct geometry geometry;
+};
+
+static inline int device_read(struct device *d, void *buf, size_t length, uint64_t offset)
+{
+	return d->ops->read(d, buf, length, offset);
+}
+
+static inline int device_write(struct device *d, const void *buf, size_t length, uint64_t offset)
+{
+	return d->ops->write(d, buf, length, offset);
+}
+
+static inline int device_flush(struct device *d)
+{
+	return d->ops->flush(d);
+}
+
+static inline int device_discard(struct device *d, uint64_t offset, uint64_t length)
+{
+	return d->ops->discard(d, offset, length);
+}
+
+static inline int device_zero(struct device *d, uint64_t offset, uint64_t length)
+{
+	return d->ops->zero(d, offset, length);
+}
+
+static inline int device_next_data(struct device *d, uint64_t offset, uint64_t *ret_start,
+				   uint64_t *ret_end)
+{
+	return d->ops->next_data(d, offset, ret_start, ret_end);
+}
+
+/* NULL is allowed. */
+static inline void device_close(struct device *d)
+{
+	if (d)
+		d->ops->close(d);
+}
+
+/* ---- file or block device ------------------------------------------------ */
+
+struct file_device_options {
+	const char *role; /* "main" or "spare", for messages */
+	uint64_t offset;  /* the region, bytes; multiples of 512 */
+	uint64_t length;  /* 0: up to the end of the file */
+	bool read_only;
+	unsigned lock_wait_ms; /* how long to wait for another holder to end */
+};
+
+/*
+ * Opens path with O_DIRECT, or where that is refused with O_DSYNC (then
+ * geometry.direct is false; the caller warns). The region is locked against
+ * every other remapfs process with an open-file-description lock; a whole
+ * block device is also opened O_EXCL, which the kernel refuses while it is
+ * mounted or otherwise held, and a regular file is refused while a loop device
+ * is attached to it.
+ *
+ * Errors: -ENOENT, -EACCES, -EROFS, -EISDIR (not a file or block device),
+ * -EBUSY (locked, mounted, attached), -EINVAL (region outside the file or not
+ * a multiple of the block size), or what open(2) said; err has the line.
+ */
+int file_device_open(const char *path, const struct file_device_options *options,
+		     struct device **ret, struct error *err);
+
+/* ---- fault injector ------------------------------------------------------ */
+
+enum fault_on { FAULT_ON_READ = 1, FAULT_ON_WRITE = 2, FAULT_ON_BOTH = 3 };
+
+enum fault_life {
+	FAULT_PERMANENT,
+	FAULT_TIMES,           /* the first `times` requests that meet it */
+	FAULT_UNTIL_REWRITTEN, /* reads fail until a write covers all of it, which succeeds */
+};
+
+struct fault {
+	int64_t id;       /* > 0, unique: counts survive fault_device_set by it */
+	spare_id_t spare; /* ON_MAIN or the spare it is on */
+	sector_t start;   /* sectors of the device from the start of its region */
+	uint64_t count;
+	enum fault_on on;
+	int error; /* positive errno; 0: only the delay */
+	enum fault_life life;
+	uint64_t times; /* FAULT_TIMES: > 0, otherwise 0 */
+	uint32_t delay_ms;
+};
+
+/*
+ * Wraps inner, which it then owns and closes. A write that meets a fault
+ * writes the sectors before it and then fails, as disks do; a read fails
+ * whole. Sectors are sector_size bytes. spent(context, id) is called, from the
+ * thread that did the I/O and without locks held, when a fault that does not
+ * last has ended; it may be NULL.
+ */
+int fault_device_wrap(struct device *inner, uint32_t sector_size,
+		      void (*spent)(void *context, int64_t id), void *context,
+		      struct device **ret);
+
+/*
+ * Replaces all faults at once: requests that begin after the return meet the
+ * new ones. Faults whose spare is not `which` are skipped, so that one list
+ * serves every device of a volume. Faults may overlap. -ENOMEM changes nothing.
+ */
+int fault_device_set(struct device *, spare_id_t which, const struct fault *faults, size_t count);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * How failures are told.
+ *
+ * Data-path functions return 0 or a negative errno and nothing else. Functions
+ * that a person started (create, open, parse) also take a struct error and
+ * leave in it one line that names the cause and the remedy. Outputs named
+ * ret_… are not touched on failure.
+ */
+#ifndef REMAPFS_ERROR_H
+#define REMAPFS_ERROR_H
+
+struct error {
+	char text[512]; /* one line without a newline; "" when there is none */
+};
+
+/*
+ * Formats the line (control characters in it become '?', so that hostile file
+ * names stay on one line) and returns -code, for "return error_set(...)".
+ * code > 0. err may be NULL. Keeps errno.
+ */
+int error_set(struct error *err, int code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Puts "prefix: " before the line that is there. err may be NULL. */
+void error_prefix(struct error *err, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/*
+ * The symbolic name of a positive errno ("EIO"), or "E<number>" from a static
+ * per-thread buffer; and back: 0 when the name is unknown.
+ */
+const char *errno_name(int code);
+int errno_from_name(const char *name);
+
+/*
+ * Whether code (positive) speaks of the sectors asked for, not of the device:
+ * EIO, ENODATA (SCSI medium error through O_DIRECT), EREMOTEIO (SCSI target
+ * error), EILSEQ (integrity). Everything else is about the device, the file
+ * system below it, or us, and must never move a sector. Contract 7.
+ */
+_Bool errno_is_media(int code);
+
+#endif

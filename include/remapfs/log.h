@@ -1,0 +1,19 @@
+/*
+ * Messages for the operator. Until log_to_syslog they go to stderr as
+ * "program: message"; afterwards to syslog (facility daemon). Thread-safe.
+ */
+#ifndef REMAPFS_LOG_H
+#define REMAPFS_LOG_H
+
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_NOTICE, LOG_LEVEL_DEBUG };
+
+/* name is kept, not copied. Messages above max_level are dropped. */
+void log_init(const char *name, enum log_level max_level);
+void log_to_syslog(void);
+
+void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_notice(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

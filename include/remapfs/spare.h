@@ -1,0 +1,128 @@
+/*
+ * A spare: replacement sectors on a device, and the format that describes them.
+ *
+ * The spare describes itself, so that the map can be rebuilt without the
+ * database (contract 10): a superblock at both ends, a table with one
+ * checksummed descriptor per slot, the slots. See docs/format.md.
+ *
+ * Slots are allocated in memory; which are used or bad comes from the
+ * database when the volume is opened. Allocation and I/O on slots are
+ * thread-safe. spare_describe and spare_clear are for one thread at a time
+ * (the committing one).
+ */
+#ifndef REMAPFS_SPARE_H
+#define REMAPFS_SPARE_H
+
+#include "remapfs/device.h"
+
+#include <uuid/uuid.h>
+
+/*
+ * The least spare has 64 slots: with fewer, one damaged track ends it, and the
+ * format itself would take more room than it lends.
+ */
+#define SPARE_SLOTS_MIN 64
+
+struct spare_layout {
+	uint64_t table_offset; /* bytes from the start of the region */
+	uint64_t slots_offset;
+	uint64_t backup_offset; /* of the second superblock */
+	slot_t slots;
+};
+
+/* How a region of `bytes` is laid out; slots is 0 where nothing fits. */
+struct spare_layout spare_layout(uint64_t bytes, uint32_t sector_size);
+
+/* The least region, bytes, that holds SPARE_SLOTS_MIN slots. */
+uint64_t spare_bytes_min(uint32_t sector_size);
+
+struct spare_identity {
+	uuid_t volume;
+	uuid_t spare;
+	spare_id_t id;
+	uint32_t sector_size;
+	uint64_t main_sectors;
+};
+
+/*
+ * Writes an empty slot table and both superblocks, and makes them durable.
+ * Errors: those of the device.
+ */
+int spare_format(struct device *, const struct spare_identity *);
+
+/*
+ * Reads the identity from either superblock. -ENOENT: neither is one of ours
+ * (or both are damaged), -EPROTO: of a newer format; or a device error.
+ */
+int spare_probe(struct device *, struct spare_identity *ret);
+
+struct spare;
+
+/*
+ * Takes over device (closed by spare_close, and also on failure) and checks
+ * that it carries the expected identity. All slots begin free.
+ * -EBADMSG: another spare or none, -EPROTO: newer format; err has the line.
+ * *ret_damaged tells that one of the two superblocks is unreadable or wrong.
+ */
+int spare_open(struct device *device, const struct spare_identity *expected,
+	       struct spare **ret, bool *ret_damaged, struct error *err);
+void spare_close(struct spare *);
+
+spare_id_t spare_id(const struct spare *);
+struct device *spare_device(struct spare *);
+
+/* ---- allocation ---------------------------------------------------------- */
+
+struct spare_counts {
+	slot_t slots, used, bad, free;
+};
+struct spare_counts spare_counts(struct spare *);
+
+/*
+ * Takes up to want (> 0) free slots that follow each other and returns how
+ * many; 0: none is free, or the spare has been failed.
+ */
+uint64_t spare_allocate(struct spare *, uint64_t want, slot_t *ret_first);
+
+/* Used or bad slots become free; free ones become used; any become bad. */
+void spare_release(struct spare *, slot_t first, uint64_t count);
+/* -ERANGE: outside the spare, -EEXIST: one of them is not free. */
+int spare_take(struct spare *, slot_t first, uint64_t count);
+void spare_mark_bad(struct spare *, slot_t first, uint64_t count);
+
+/* No slot is handed out any more; what is there is still served. Sticky. */
+void spare_fail(struct spare *);
+bool spare_failed(const struct spare *);
+
+/* ---- I/O ------------------------------------------------------------------ */
+
+/* Sectors of data in slots; as device_read and device_write. */
+int spare_read(struct spare *, void *buf, slot_t first, uint64_t count);
+int spare_write(struct spare *, const void *buf, slot_t first, uint64_t count);
+/*
+ * Durable: everything written before the call. Costs nothing when nothing was.
+ * -EIO: the device did not flush; then for ever, since what was lost is unknown.
+ */
+int spare_flush(struct spare *);
+
+/* 0 when the spare still answers: its superblock can be read. */
+int spare_alive(struct spare *);
+
+/* The checksum that a descriptor holds of the data first written to its slot. */
+uint32_t spare_data_sum(const void *sector, uint32_t sector_size);
+
+/*
+ * Writes the descriptors that say: slot first + i holds sector + i, written in
+ * `sequence`, with checksum sums[i]. Not durable before spare_flush.
+ * Errors: those of the device; a table sector that cannot be written makes the
+ * slots that it describes useless: see spare_table_group.
+ */
+int spare_describe(struct spare *, slot_t first, uint64_t count, sector_t sector,
+		   uint64_t sequence, const uint32_t *sums);
+/* Makes them free again. */
+int spare_clear(struct spare *, slot_t first, uint64_t count);
+
+/* The slots whose descriptors share a table sector with that of slot. */
+void spare_table_group(const struct spare *, slot_t slot, slot_t *ret_first, uint64_t *ret_count);
+
+#endif

@@ -1,0 +1,189 @@
+/*
+ * The store: the truth on disk, an SQLite file that people open with sqlite3.
+ * The only module that knows SQL. See schema/ for the tables.
+ *
+ * A store is used by one thread at a time (volume/commit.c sees to that); any
+ * number of processes may read it meanwhile. A committed transaction is
+ * durable (WAL, synchronous=FULL). Another process that holds the write lock
+ * is waited for STORE_BUSY_MS, then the call fails with -EBUSY.
+ *
+ * Errors of all calls: -EBUSY (as above), -ENOSPC (disk full), -EIO,
+ * -EROFS, -EUCLEAN (the database is damaged or breaks a constraint),
+ * -ENOMEM. After a failure inside a transaction only store_rollback may follow.
+ */
+#ifndef REMAPFS_STORE_H
+#define REMAPFS_STORE_H
+
+#include "remapfs/device.h"
+#include "remapfs/error.h"
+#include "remapfs/extent.h"
+
+#include <stddef.h>
+
+#define STORE_BUSY_MS 5000
+#define STORE_UUID_TEXT 37
+
+struct store;
+
+struct store_volume {
+	char uuid[STORE_UUID_TEXT];
+	char *main_path; /* absolute */
+	uint64_t main_sectors;
+	uint32_t sector_size;
+	uint64_t opens; /* how often it was opened for writing */
+};
+
+struct store_spare {
+	spare_id_t id;
+	char uuid[STORE_UUID_TEXT];
+	char *path;      /* absolute */
+	uint64_t offset; /* bytes: the region of path that is the spare */
+	uint64_t length;
+	slot_t slots;
+};
+
+/* ---- life ----------------------------------------------------------------- */
+
+/*
+ * Makes a new database at path, which must not exist; nothing is left behind
+ * on failure. Records the volume, its spares, and "created" in the history.
+ */
+int store_create(const char *path, const struct store_volume *volume,
+		 const struct store_spare *spares, size_t spare_count, struct error *err);
+
+enum store_mode { STORE_READ, STORE_WRITE };
+
+/*
+ * Opens what store_create made, migrating an older schema forward (STORE_WRITE)
+ * or refusing it (STORE_READ). err names the cause and the remedy for a file
+ * that is missing, no remapfs volume, of a newer version, or damaged.
+ */
+int store_open(const char *path, enum store_mode mode, struct store **ret, struct error *err);
+void store_close(struct store *); /* NULL is allowed; rolls back what is open */
+
+/* Owned by the store, as they were when it was opened. */
+const struct store_volume *store_volume(const struct store *);
+const struct store_spare *store_spares(const struct store *, size_t *ret_count);
+
+/* ---- reading ---------------------------------------------------------------- */
+
+/*
+ * Calls fn for every remapped or pending extent, in the order of their
+ * sectors, and stops with what fn returned when that is not 0.
+ */
+int store_each_extent(struct store *, int (*fn)(void *context, const struct extent *),
+		      void *context);
+int store_each_bad_slots(struct store *,
+			 int (*fn)(void *context, spare_id_t, slot_t first, uint64_t count),
+			 void *context);
+
+/* The caller frees *ret. */
+int store_load_faults(struct store *, struct fault **ret, size_t *ret_count);
+
+/* Whether the last use as a daemon ended without store events "closed". */
+int store_was_unclean(struct store *, bool *ret);
+
+struct store_totals {
+	uint64_t remapped_sectors, pending_sectors;
+	uint64_t remaps; /* rows */
+	uint64_t bad_slots;
+	uint64_t faults; /* sectors with a simulated fault */
+	uint64_t events;
+};
+int store_totals(struct store *, struct store_totals *ret);
+
+/* Used and bad slots of one spare. */
+int store_spare_usage(struct store *, spare_id_t, uint64_t *ret_used, uint64_t *ret_bad);
+
+/* ---- tables for people ------------------------------------------------------ */
+
+enum store_table { STORE_REMAPS, STORE_PENDING, STORE_HISTORY, STORE_FAULTS };
+
+struct store_column {
+	const char *name; /* as in -o and JSON, lower case; NULL ends the list */
+	const char *help;
+	bool number;
+	bool hidden; /* shown only when asked for by name */
+};
+const struct store_column *store_columns(enum store_table);
+
+struct store_filter {
+	const char *since; /* STORE_HISTORY: only events at or after; any text SQLite's
+			      datetime() reads, UTC; NULL: all */
+	uint64_t limit;    /* only the newest (history) or first n rows; 0: all */
+};
+
+/*
+ * Calls row with one text per column (NULL for none), in the table's order:
+ * time for the history, sectors for the rest. -EINVAL: since cannot be read
+ * (err says so). Stops with what row returned when that is not 0.
+ */
+int store_query(struct store *, enum store_table, const struct store_filter *,
+		int (*row)(void *context, const char *const *values), void *context,
+		struct error *err);
+
+/* ---- changing --------------------------------------------------------------- */
+
+int store_begin(struct store *);
+/*
+ * -EIO, -ENOSPC …: it is unknown whether the transaction became durable, until
+ * a later commit succeeds or the store is opened again.
+ */
+int store_commit(struct store *);
+void store_rollback(struct store *);
+
+/*
+ * Makes the sectors of e what e says, splitting the rows that overlap it.
+ * error (positive errno, 0: none) is why, sequence that of the descriptors
+ * (SECTOR_REMAPPED only).
+ */
+int store_set_extent(struct store *, const struct extent *e, int error, uint64_t sequence);
+/* Slots that are bad already are passed over. */
+int store_add_bad_slots(struct store *, spare_id_t, slot_t first, uint64_t count, int error);
+
+enum event_kind {
+	EVENT_CREATED,         /* the volume was made */
+	EVENT_OPENED,          /* by a daemon */
+	EVENT_CLOSED,          /* by a daemon, everything flushed */
+	EVENT_REMAPPED,        /* sectors of main now live on a spare */
+	EVENT_MOVED,           /* remapped sectors went to other slots */
+	EVENT_PENDING,         /* sectors could not be read and have no copy */
+	EVENT_CURED,           /* pending sectors were written and verified in place */
+	EVENT_SLOT_BAD,        /* slots will not be used again */
+	EVENT_WRITE_FAILED,    /* a write was answered with an error */
+	EVENT_SPARES_FULL,     /* there was no slot for a sector */
+	EVENT_DEVICE_FAILED,   /* main or a spare failed as a whole */
+	EVENT_DEVICE_WORKS,    /* … and answered again */
+	EVENT_FLUSH_FAILED,    /* fsync was answered with an error */
+	EVENT_COMMIT_FAILED,   /* the database would not commit */
+	EVENT_FAULTS_ADDED,    /* simulated */
+	EVENT_FAULTS_CLEARED,  /* simulated */
+	EVENT_FAULT_SPENT,     /* a simulated fault that does not last has ended */
+};
+
+struct event {
+	enum event_kind kind;
+	sector_t sector; /* with sectors > 0 */
+	uint64_t sectors;
+	spare_id_t spare; /* ON_MAIN: none */
+	slot_t slot;      /* with spare */
+	int error;        /* positive errno, or 0 */
+	char detail[200];
+};
+int store_add_event(struct store *, const struct event *);
+
+/* One more open: what store_volume()->opens says afterwards, once committed. */
+int store_count_open(struct store *);
+
+/*
+ * id is not read. A fault that does not last becomes one row a sector, so that
+ * each is spent on its own.
+ */
+int store_add_fault(struct store *, const struct fault *);
+int store_clear_fault(struct store *, int64_t id);
+/* All faults, or those that touch the range on spare (ON_MAIN: main). */
+int store_clear_all_faults(struct store *, uint64_t *ret_cleared);
+int store_clear_faults_in(struct store *, spare_id_t spare, sector_t start, uint64_t count,
+			  uint64_t *ret_cleared);
+
+#endif

@@ -1,0 +1,132 @@
+/*
+ * A volume: one main, its spares and its map. This is where the contract is
+ * kept (docs/guarantees.md); it knows nothing of FUSE, argv, JSON or SQL.
+ *
+ * Offsets and lengths are bytes of the image, whose size never changes. Any
+ * offset and length inside the image will do; whole sectors in a buffer that
+ * is aligned to VOLUME_ALIGNMENT take the fast path. All calls but open and
+ * close may be made from many threads at once. Each takes effect at one
+ * instant between its call and its return. They return 0 or:
+ *
+ *   -EINVAL   outside the image
+ *   -EIO      a sector is lost (read), or the write could not be kept
+ *   -ENOSPC   the file system that holds main is full
+ *   -EROFS    the volume was opened read-only
+ *   -ENOMEM
+ */
+#ifndef REMAPFS_VOLUME_H
+#define REMAPFS_VOLUME_H
+
+#include "remapfs/error.h"
+#include "remapfs/extent.h"
+
+#include <stddef.h>
+
+#define VOLUME_ALIGNMENT 4096u
+
+struct volume;
+
+struct volume_options {
+	bool read_only;
+	/*
+	 * Serve what is remapped, but move nothing more and record no pending
+	 * sectors: errors reach the caller as from the bare disk.
+	 */
+	bool no_remap;
+	/*
+	 * How long one request may go on finding out which of its sectors fail;
+	 * past that a write moves the rest as one and a read gives up. 0: 10 s.
+	 */
+	unsigned isolation_ms;
+	/* How long to wait for another process to let go of the volume. */
+	unsigned lock_wait_ms;
+	const char *opener; /* for the history: what opened it; may be NULL */
+};
+
+/*
+ * Opens and locks main, spares and database, and loads the map.
+ * err has the line. Errors: -ENOENT, -EBUSY (in use), -EBADMSG (a file is not
+ * what the volume says), -EUCLEAN (map and spares contradict), or those of
+ * store_open and file_device_open.
+ */
+int volume_open(const char *path, const struct volume_options *, struct volume **ret,
+		struct error *err);
+
+/*
+ * Flushes, records the end and lets go. The result is that of the last flush
+ * and commit; the volume is gone in any case. No call may be under way.
+ */
+int volume_close(struct volume *);
+
+uint64_t volume_size(const struct volume *); /* bytes */
+uint32_t volume_sector_size(const struct volume *);
+const char *volume_uuid(const struct volume *);
+
+int volume_read(struct volume *, void *buf, size_t length, uint64_t offset);
+int volume_write(struct volume *, const void *buf, size_t length, uint64_t offset);
+
+/* Durable: every write that returned before the call began. Contract 5. */
+int volume_flush(struct volume *);
+
+/* Afterwards the range reads as zeros; discard may free space on main. */
+int volume_discard(struct volume *, uint64_t offset, uint64_t length);
+int volume_zero(struct volume *, uint64_t offset, uint64_t length);
+
+/*
+ * The first part at or after offset that may hold data, as byte range.
+ * -ENXIO: zeros up to the end. For lseek(2).
+ */
+int volume_next_data(struct volume *, uint64_t offset, uint64_t *ret_start, uint64_t *ret_end);
+
+/* Takes the simulated faults from the database anew; at once for new requests. */
+int volume_reload_faults(struct volume *);
+
+struct volume_status {
+	/* What stands in the way of the promise, gravest first; "" when nothing. */
+	char trouble[200];
+	bool main_failed;   /* main did not answer when it was last tried */
+	bool flush_failed;  /* a flush failed since it was opened: fsync fails */
+	bool commit_failed; /* the last commit failed */
+	bool main_direct;   /* main is read and written past the page cache */
+	uint64_t faults;    /* sectors with a simulated fault in force */
+	uint64_t remapped_sectors, pending_sectors, free_slots;
+	uint64_t reads, writes, errors, commits; /* since it was opened */
+	uint64_t map_bytes;
+};
+/* Takes no lock that I/O holds: answers while every request is stuck. */
+void volume_status(struct volume *, struct volume_status *ret);
+
+/* ---- making one ------------------------------------------------------------- */
+
+struct part_spec {
+	const char *path;
+	uint64_t size;   /* bytes: make the file when it is missing; 0: it must exist */
+	uint64_t offset; /* spares: the region; length 0: up to the end */
+	uint64_t length;
+};
+
+struct create_options {
+	const char *path; /* of the SQLite file, which must not exist */
+	struct part_spec main;
+	const struct part_spec *spares;
+	size_t spare_count;    /* 1 to SPARE_ID_MAX */
+	uint32_t sector_size;  /* 512, 4096, or 0: what main has */
+	bool force;            /* spares may carry a file system or be another volume's */
+	/* Called now and then while spares are verified; may be NULL. */
+	void (*progress)(void *context, const char *what, uint64_t done, uint64_t total);
+	void *context;
+};
+
+/*
+ * Checks everything first and changes nothing unless all of it holds; then
+ * makes missing files (main sparse, spares allocated), writes and reads back
+ * every spare sector, formats the spares and makes the database. On failure
+ * the files that it made are removed. A spare with a bad sector is refused:
+ * a region (offset, length) beside it can be used. warning gets a line, or "".
+ *
+ * Errors: -EEXIST, -ENOENT, -EINVAL (sizes, sector sizes, overlaps), -EBUSY,
+ * -EIO (a bad spare sector), those of file_device_open and store_create.
+ */
+int volume_create(const struct create_options *, struct error *warning, struct error *err);
+
+#endif

@@ -1,0 +1,73 @@
+#include "remapfs/error.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void one_line(char *text)
+{
+	for (unsigned char *c = (unsigned char *)text; *c; c++)
+		if (*c < 0x20 || *c == 0x7f)
+			*c = '?';
+}
+
+int error_set(struct error *err, int code, const char *format, ...)
+{
+	int kept = errno;
+	va_list args;
+
+	if (err) {
+		va_start(args, format);
+		vsnprintf(err->text, sizeof(err->text), format, args);
+		va_end(args);
+		one_line(err->text);
+	}
+	errno = kept;
+	return -code;
+}
+
+void error_prefix(struct error *err, const char *format, ...)
+{
+	char prefix[256], rest[sizeof(err->text)];
+	va_list args;
+
+	if (!err)
+		return;
+	va_start(args, format);
+	vsnprintf(prefix, sizeof(prefix), format, args);
+	va_end(args);
+	one_line(prefix);
+	memcpy(rest, err->text, sizeof(rest));
+	if (snprintf(err->text, sizeof(err->text), "%s: %s", prefix, rest) < 0)
+		err->text[0] = 0;
+}
+
+const char *errno_name(int code)
+{
+	static _Thread_local char other[16];
+	const char *name = strerrorname_np(code);
+
+	if (name)
+		return name;
+	snprintf(other, sizeof(other), "E%d", code);
+	return other;
+}
+
+int errno_from_name(const char *name)
+{
+	for (int code = 1; code < 134; code++) {
+		const char *known = strerrorname_np(code);
+
+		if (known && strcmp(known, name) == 0)
+			return code;
+	}
+	return 0;
+}
+
+_Bool errno_is_media(int code)
+{
+	return code == EIO || code == ENODATA || code == EREMOTEIO || code == EILSEQ;
+}

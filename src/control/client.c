@@ -1,0 +1,209 @@
+/* The asking side. Whatever the daemon does, control_ask ends within its wait. */
+#include "remapfs/control.h"
+
+#include "control/address.h"
+#include "remapfs/cleanup.h"
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+/* More than any answer needs; a listener that talks for ever is not ours. */
+#define ANSWER_MAX (1u << 20)
+
+struct answer {
+	char *text;
+	size_t length, room;
+};
+
+/* The reason for what control_connect or the address said, and its remedy. */
+static int unreachable(const char *volume_path, int code, struct error *err)
+{
+	switch (code) {
+	case ENOENT:
+	case ECONNREFUSED:
+		return error_set(err, code,
+				 "no remapfs serves %.150s; mount it: remapfs %.150s MOUNTPOINT",
+				 volume_path, volume_path);
+	case EACCES:
+	case EPERM:
+		return error_set(err, EACCES,
+				 "the daemon of %.200s belongs to another user; run this as that "
+				 "user or as root",
+				 volume_path);
+	case ETIMEDOUT:
+		return error_set(err, code,
+				 "the daemon of %.200s did not answer within %d s; see what it "
+				 "waits for in the system log",
+				 volume_path, CONTROL_WAIT_MS / 1000);
+	case ECONNRESET:
+	case EPIPE:
+	case EPROTO:
+		return error_set(err, EPROTO,
+				 "the daemon of %.200s broke off its answer; try again",
+				 volume_path);
+	case ENOTSOCK:
+		return error_set(err, EPROTO, "%.200s.sock is no socket; move it away",
+				 volume_path);
+	case ENOSYS:
+		return error_set(err, code, "the daemon is reached through /proc; mount it there");
+	default:
+		return error_set(err, code, "the daemon of %.200s: %s; restart it", volume_path,
+				 strerror(code));
+	}
+}
+
+/*
+ * In a folder that others can write to, anyone can put a socket where the
+ * daemon's would be. Believed are root, this user and the volume's owner.
+ */
+static bool is_believed(int fd, const char *volume_path)
+{
+	struct ucred peer;
+	socklen_t length = sizeof(peer);
+	struct stat st;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+		return false;
+	if (peer.uid == 0 || peer.uid == geteuid())
+		return true;
+	return stat(volume_path, &st) == 0 && st.st_uid == peer.uid;
+}
+
+static int wait_for(int fd, short events, int64_t deadline)
+{
+	for (;;) {
+		struct pollfd poll_fd = {.fd = fd, .events = events};
+		int ready = poll(&poll_fd, 1, control_left(deadline));
+
+		if (ready > 0)
+			return 0;
+		if (ready == 0)
+			return -ETIMEDOUT;
+		if (errno != EINTR)
+			return -errno;
+	}
+}
+
+static int send_word(int fd, const char *word, int64_t deadline)
+{
+	char line[CONTROL_WORD_MAX + 2];
+	size_t length = (size_t)snprintf(line, sizeof(line), "%s\n", word);
+
+	if (length >= sizeof(line))
+		return -EINVAL;
+	for (size_t sent = 0; sent < length;) {
+		ssize_t n = send(fd, line + sent, length - sent, MSG_NOSIGNAL);
+		int rc;
+
+		if (n >= 0) {
+			sent += (size_t)n;
+			continue;
+		}
+		rc = errno == EAGAIN || errno == EINTR ? wait_for(fd, POLLOUT, deadline) : -errno;
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static int make_room(struct answer *answer)
+{
+	char *larger;
+
+	if (answer->length < answer->room)
+		return 0;
+	if (answer->room >= ANSWER_MAX)
+		return -EPROTO;
+	answer->room = answer->room ? answer->room * 2 : 4096;
+	larger = realloc(answer->text, answer->room);
+	if (!larger)
+		return -ENOMEM;
+	answer->text = larger;
+	return 0;
+}
+
+/* Everything up to the end of the connection. */
+static int receive(int fd, struct answer *answer, int64_t deadline)
+{
+	for (;;) {
+		int rc = make_room(answer);
+		ssize_t n;
+
+		if (!rc)
+			rc = wait_for(fd, POLLIN, deadline);
+		if (rc)
+			return rc;
+		n = recv(fd, answer->text + answer->length, answer->room - answer->length, 0);
+		if (n == 0)
+			return 0;
+		if (n > 0)
+			answer->length += (size_t)n;
+		else if (errno != EAGAIN && errno != EINTR)
+			return -errno;
+	}
+}
+
+/* Takes the object out of the text: 0, -EPROTO or -EREMOTEIO. */
+static int understand(const struct answer *answer, json_t **ret, struct error *err)
+{
+	json_t *object = json_loadb(answer->text, answer->length, 0, NULL);
+	json_t *ok = json_object_get(object, "ok");
+	const char *why = json_string_value(json_object_get(object, "error"));
+	int rc = 0;
+
+	if (!json_is_boolean(ok))
+		rc = error_set(err, EPROTO,
+			       "what listens there is no remapfs of this version; "
+			       "restart the daemon");
+	else if (!json_is_true(ok))
+		rc = error_set(err, EREMOTEIO, "the daemon refused: %.300s",
+			       why ? why : "no reason");
+	if (rc) {
+		json_decref(object);
+		return rc;
+	}
+	*ret = object;
+	return 0;
+}
+
+static int connect_to(const char *volume_path, int64_t deadline, struct error *err)
+{
+	struct control_address address;
+	int fd = control_address_find(volume_path, &address, err);
+
+	if (fd && fd != -ENOENT && fd != -EACCES)
+		return fd; /* err has the line */
+	if (fd == 0) {
+		fd = control_connect(&address, deadline);
+		control_address_release(&address);
+	}
+	if (fd >= 0 && !is_believed(fd, volume_path)) {
+		close(fd);
+		fd = -EACCES;
+	}
+	return fd >= 0 ? fd : unreachable(volume_path, -fd, err);
+}
+
+int control_ask(const char *volume_path, const char *word, json_t **ret_answer, struct error *err)
+{
+	int64_t deadline = control_now() + CONTROL_WAIT_MS;
+	CLEANUP_CLOSE int fd = connect_to(volume_path, deadline, err);
+	struct answer answer = {0};
+	int rc;
+
+	if (fd < 0)
+		return fd;
+	rc = send_word(fd, word, deadline);
+	if (!rc)
+		rc = receive(fd, &answer, deadline);
+	if (!rc)
+		rc = understand(&answer, ret_answer, err);
+	else
+		rc = unreachable(volume_path, -rc, err);
+	free(answer.text);
+	return rc;
+}

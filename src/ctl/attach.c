@@ -1,0 +1,251 @@
+/* remapctl attach and detach: losetup(8) with what remapfs needs, and checks. */
+#include "ctl/ctl.h"
+#include "ctl/loop.h"
+
+#include "remapfs/cleanup.h"
+
+#include <errno.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+static const char attach_help[] =
+    "\n"
+    "Usage:\n"
+    " remapctl attach [options] <volume>|<mountpoint> [<loopdev>]\n"
+    "\n"
+    "Make a loop device of the disk.img of a mounted volume, for mkfs and mount, and\n"
+    "print its path. Direct I/O is on, or nothing is attached: without it, errors\n"
+    "come too late. Needs root.\n"
+    "\n"
+    "Options:\n"
+    " -h, --help  display this help\n"
+    "\n"
+    "Example:\n"
+    " dev=$(remapctl attach /mnt/disk) && mkfs.ext4 \"$dev\"\n";
+
+static const char detach_help[] =
+    "\n"
+    "Usage:\n"
+    " remapctl detach [options] <volume>|<mountpoint>|<loopdev>\n"
+    "\n"
+    "Detach the loop devices of a disk.img, or the one that is named. A device that\n"
+    "is still mounted or held by another is refused.\n"
+    "\n"
+    "Options:\n"
+    " -h, --help  display this help\n";
+
+/* ---- which disk.img ----------------------------------------------------------- */
+
+struct image {
+	char path[PATH_MAX]; /* absolute, without symbolic links */
+	uint32_t sector_size;
+};
+
+static int set_path(struct image *image, const char *folder, const char *name, struct error *err)
+{
+	if ((size_t)snprintf(image->path, sizeof(image->path), "%s%s", folder, name) >=
+	    sizeof(image->path))
+		return error_set(err, ENAMETOOLONG, "'%.60s...' is too long; use a shorter path",
+				 folder);
+	return 0;
+}
+
+static int explain_folder(const char *folder, int code, struct error *err)
+{
+	const char *remedy = "check the path";
+
+	if (code == ENOENT)
+		return error_set(err, code,
+				 "%.150s holds no disk.img; mount a volume on it: remapfs VOLUME "
+				 "%.150s",
+				 folder, folder);
+	if (code == EACCES)
+		remedy = "mount it with -o allow_other (and user_allow_other in /etc/fuse.conf)";
+	if (code == ENOTCONN)
+		remedy = "its daemon has died: fusermount3 -u it, then mount it again";
+	return error_set(err, code, "%.200s: %s; %s", folder, strerror(code), remedy);
+}
+
+/* folder is where a volume is mounted, if it is of remapfs at all. */
+static int find_in_folder(const char *folder, struct image *image, struct error *err)
+{
+	CLEANUP_FREE char *real = realpath(folder, NULL);
+	struct statfs fs;
+	struct stat st;
+	int rc;
+
+	if (!real)
+		return explain_folder(folder, errno, err);
+	rc = set_path(image, real, "/disk.img", err);
+	if (rc)
+		return rc;
+	if (stat(image->path, &st) < 0 || statfs(image->path, &fs) < 0)
+		return explain_folder(folder, errno, err);
+	if (fs.f_type != FUSE_SUPER_MAGIC || (st.st_blksize != 512 && st.st_blksize != 4096))
+		return error_set(err, EINVAL,
+				 "no volume is mounted on %.150s; mount it: remapfs VOLUME %.150s",
+				 folder, folder);
+	image->sector_size = (uint32_t)st.st_blksize;
+	return 0;
+}
+
+static int find_by_volume(const char *volume, struct image *image, struct error *err)
+{
+	struct store *store;
+	json_t *answer;
+	const char *path;
+	int rc = store_open(volume, STORE_READ, &store, err);
+
+	if (rc)
+		return rc;
+	image->sector_size = store_volume(store)->sector_size;
+	store_close(store);
+	rc = control_ask(volume, "status", &answer, err);
+	if (rc)
+		return rc;
+	path = json_string_value(json_object_get(answer, "image"));
+	rc = path && *path == '/' ? set_path(image, path, "", err)
+				  : error_set(err, EPROTO,
+					      "the daemon names no image; name its "
+					      "mountpoint instead");
+	json_decref(answer);
+	return rc;
+}
+
+static int find_image(const char *argument, struct image *image, struct error *err)
+{
+	struct stat st;
+
+	if (stat(argument, &st) < 0 && errno == ENOENT)
+		return error_set(err, ENOENT, "%.200s: %s; check the path", argument,
+				 strerror(ENOENT));
+	if (stat(argument, &st) < 0)
+		return explain_folder(argument, errno, err);
+	if (S_ISDIR(st.st_mode))
+		return find_in_folder(argument, image, err);
+	return find_by_volume(argument, image, err);
+}
+
+/* The same where the daemon has died: then the mountpoint cannot be looked at. */
+static int find_dead_image(const char *argument, struct image *image, struct error *err)
+{
+	CLEANUP_FREE char *copy = strdup(argument), *parent = NULL;
+	char *slash, *name = copy;
+	size_t length = strlen(argument);
+
+	while (copy && length > 1 && copy[length - 1] == '/')
+		copy[--length] = 0;
+	slash = copy ? strrchr(copy, '/') : NULL;
+	if (slash) {
+		*slash = 0;
+		name = slash + 1;
+	}
+	parent = realpath(!slash ? "." : *copy ? copy : "/", NULL);
+	if (!copy || !parent || set_path(image, parent, "/", err))
+		return explain_folder(argument, ENOTCONN, err);
+	if (strlen(image->path) + strlen(name) + sizeof("/disk.img") > sizeof(image->path))
+		return explain_folder(argument, ENAMETOOLONG, err);
+	strcat(strcat(image->path, name), "/disk.img");
+	return 0;
+}
+
+/* ---- attach ----------------------------------------------------------------- */
+
+static int attach(const char *argument, const char *device)
+{
+	CLEANUP_FREE struct loop *loops = NULL;
+	struct error err = {0};
+	struct image image;
+	struct loop loop;
+	size_t count;
+
+	if (find_image(argument, &image, &err) || loop_find(image.path, &loops, &count, &err))
+		return refuse(&err);
+	if (count)
+		return refuse_text(
+		    "%.200s is attached already, as %s; use that, or detach it first", image.path,
+		    loops->device);
+	if (loop_attach(image.path, image.sector_size, device, &loop, &err))
+		return refuse(&err);
+	puts(loop.device);
+	return EXIT_DONE;
+}
+
+/* 0, an exit code, or below 0: help was asked for. */
+static int read_options(int argc, char **argv, int max, const char *const *names)
+{
+	static const struct option longs[] = {{"help", no_argument, NULL, 'h'}, {0}};
+	int c = next_option(argv[0], argc, argv, ":h", longs);
+
+	if (c != -1)
+		return c == 'h' ? -1 : EXIT_MISUSED;
+	return check_operands(argv[0], argc, argv, 1, max, names);
+}
+
+int run_attach(int argc, char **argv)
+{
+	static const char *const names[] = {"VOLUME or MOUNTPOINT", "LOOPDEV"};
+	int rc = read_options(argc, argv, 2, names);
+	const char *device = argc > optind + 1 ? argv[optind + 1] : NULL;
+	struct stat st;
+
+	if (rc)
+		return rc < 0 ? print_help(attach_help) : rc;
+	if (device && (stat(device, &st) < 0 || !S_ISBLK(st.st_mode)))
+		return refuse_text("%.200s is no loop device; name one such as /dev/loop0, or "
+				   "none",
+				   device);
+	return attach(argv[optind], device);
+}
+
+/* ---- detach ----------------------------------------------------------------- */
+
+static int detach_device(const char *device)
+{
+	struct error err = {0};
+	struct loop loop;
+	const char *name;
+
+	if (loop_look(device, &loop, &err))
+		return refuse(&err);
+	name = strrchr(loop.backing, '/');
+	if (!name || strncmp(name, "/disk.img", 9) != 0)
+		return refuse_text("%s is attached to %.150s, which is no disk.img; detach it with "
+				   "losetup -d %s",
+				   loop.device, loop.backing, loop.device);
+	return loop_detach(&loop, 1, &err) ? refuse(&err) : EXIT_DONE;
+}
+
+static int detach_image(const char *argument)
+{
+	CLEANUP_FREE struct loop *loops = NULL;
+	struct error err = {0};
+	struct image image;
+	size_t count;
+	int rc = find_image(argument, &image, &err);
+
+	if (rc == -ENOTCONN)
+		rc = find_dead_image(argument, &image, &err);
+	if (rc || loop_find(image.path, &loops, &count, &err))
+		return refuse(&err);
+	if (!count)
+		return refuse_text("no loop device is attached to %.200s; 'losetup -l' lists those "
+				   "there are",
+				   image.path);
+	return loop_detach(loops, count, &err) ? refuse(&err) : EXIT_DONE;
+}
+
+int run_detach(int argc, char **argv)
+{
+	static const char *const names[] = {"VOLUME, MOUNTPOINT or LOOPDEV"};
+	int rc = read_options(argc, argv, 1, names);
+	struct stat st;
+
+	if (rc)
+		return rc < 0 ? print_help(detach_help) : rc;
+	if (stat(argv[optind], &st) == 0 && S_ISBLK(st.st_mode))
+		return detach_device(argv[optind]);
+	return detach_image(argv[optind]);
+}

@@ -1,0 +1,333 @@
+/* remapctl create: what is typed becomes create_options; volume_create decides. */
+#include "ctl/ctl.h"
+
+#include "remapfs/cleanup.h"
+#include "remapfs/parse.h"
+#include "remapfs/volume.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+static const char help_text[] =
+    "\n"
+    "Usage:\n"
+    " remapctl create [options] <volume> --main <part> --spare <part>...\n"
+    "\n"
+    "Make a volume. Main and spares are checked first, and every sector of the\n"
+    "spares is written and read back; nothing is changed unless all of them will do.\n"
+    "What main holds is kept; what the spares hold is lost.\n"
+    "\n"
+    "Options:\n"
+    "     --main <path>[,size=<size>]\n"
+    "                          the disk image or block device to protect\n"
+    "     --spare <path>[,size=<size>][,offset=<size>][,length=<size>]\n"
+    "                          a file or block device that lends its sectors, or the\n"
+    "                          part of it from offset on; may be given several times\n"
+    "     --sector-size <n>    512 or 4096 bytes; the default is that of main\n"
+    "     --force              take spares that carry data or belong to a volume\n"
+    " -q, --quiet              print neither progress nor summary\n"
+    " -h, --help               display this help\n"
+    "\n"
+    "With size=, a file that is missing is made: main sparse, spares allocated.\n"
+    "A spare needs room for at least 64 sectors and the tables that describe them:\n"
+    "one damaged track would use up anything less.\n"
+    "\n"
+    "Example:\n"
+    " remapctl create disk.remap --main disk.img --spare /data/spare.img,size=50M\n";
+
+enum { OPTION_MAIN = 256, OPTION_SPARE, OPTION_SECTOR_SIZE, OPTION_FORCE };
+
+struct request {
+	struct create_options create;
+	struct part_spec *spares;
+	bool quiet;
+	/* of the progress line */
+	const char *what;
+	struct timespec began, shown;
+	bool line_open;
+};
+
+/* ---- parts: PATH[,key=SIZE]... ------------------------------------------------ */
+
+static const char *const part_keys[] = {"size", "offset", "length"};
+#define PART_KEYS (sizeof(part_keys) / sizeof(*part_keys))
+
+static uint64_t *part_value(struct part_spec *part, size_t key)
+{
+	return key == 0 ? &part->size : key == 1 ? &part->offset : &part->length;
+}
+
+/* The key that ",key=" at text names, or PART_KEYS. */
+static size_t key_at(const char *text)
+{
+	for (size_t key = 0; key < PART_KEYS; key++) {
+		size_t length = strlen(part_keys[key]);
+
+		if (strncmp(text + 1, part_keys[key], length) == 0 && text[1 + length] == '=')
+			return key;
+	}
+	return PART_KEYS;
+}
+
+/* A path may hold commas; it ends before the first that begins a known key. */
+static char *path_end(char *text)
+{
+	for (text = strchr(text, ','); text; text = strchr(text + 1, ','))
+		if (key_at(text) < PART_KEYS)
+			return text;
+	return NULL;
+}
+
+/* Reads ",key=value" at *text, moves *text past it, and notes the key in *seen. */
+static int take_key(char **text, struct part_spec *part, unsigned *seen, struct error *err)
+{
+	size_t key = key_at(*text);
+	char *value, *end;
+	int rc;
+
+	if (key == PART_KEYS)
+		return error_set(err, EINVAL,
+				 "'%.60s' is none of size=, offset=, length=; give only those",
+				 *text + 1);
+	if (*seen & 1u << key)
+		return error_set(err, EINVAL, "%s= is given twice; give it once", part_keys[key]);
+	*seen |= 1u << key;
+	value = strchr(*text, '=') + 1;
+	end = value + strcspn(value, ",");
+	*text = *end ? end : NULL;
+	if (*end)
+		*end = 0;
+	rc = parse_size(value, part_value(part, key), err);
+	if (*text)
+		**text = ',';
+	if (rc)
+		error_prefix(err, "%s=", part_keys[key]);
+	else if (key != 1 && !*part_value(part, key))
+		rc = error_set(err, EINVAL, "%s= is 0; give a size above it", part_keys[key]);
+	return rc;
+}
+
+static int parse_part(char *text, const char *option, bool is_main, struct part_spec *ret,
+		      struct error *err)
+{
+	struct part_spec part = {.path = text};
+	char *rest = path_end(text), *end = rest;
+	unsigned seen = 0;
+	int rc = 0;
+
+	while (rest && !rc)
+		rc = take_key(&rest, &part, &seen, err);
+	if (end)
+		*end = 0;
+	if (!rc && !*part.path)
+		rc = error_set(err, EINVAL, "the path is empty; name a file or block device");
+	if (!rc && is_main && seen & ~1u)
+		rc = error_set(err, EINVAL,
+			       "main is always whole; give offset= and length= to spares only");
+	if (rc) {
+		error_prefix(err, "%s", option);
+		return rc;
+	}
+	*ret = part;
+	return 0;
+}
+
+/* ---- options ---------------------------------------------------------------- */
+
+static int add_spare(struct request *request, char *text, struct error *err)
+{
+	struct create_options *create = &request->create;
+	struct part_spec *more;
+	int rc;
+
+	if (create->spare_count == SPARE_ID_MAX)
+		return error_set(err, EINVAL, "--spare: there are too many; give at most %u",
+				 SPARE_ID_MAX);
+	more = reallocarray(request->spares, create->spare_count + 1, sizeof(*more));
+	if (!more)
+		return error_set(err, ENOMEM, "not enough memory; give fewer spares");
+	create->spares = request->spares = more;
+	rc = parse_part(text, "--spare", false, &more[create->spare_count], err);
+	if (!rc)
+		create->spare_count++;
+	return rc;
+}
+
+static int set_main(struct request *request, char *text, struct error *err)
+{
+	if (request->create.main.path)
+		return error_set(err, EINVAL, "--main is given twice; a volume has one main");
+	return parse_part(text, "--main", true, &request->create.main, err);
+}
+
+static int set_sector_size(struct request *request, const char *text, struct error *err)
+{
+	bool large = strcmp(text, "4096") == 0;
+
+	if (!large && strcmp(text, "512") != 0)
+		return error_set(err, EINVAL,
+				 "--sector-size: '%.60s' is not possible; give 512 "
+				 "or 4096",
+				 text);
+	request->create.sector_size = large ? 4096 : 512;
+	return 0;
+}
+
+static int take_option(struct request *request, int c, struct error *err)
+{
+	switch (c) {
+	case OPTION_MAIN:
+		return set_main(request, optarg, err);
+	case OPTION_SPARE:
+		return add_spare(request, optarg, err);
+	case OPTION_SECTOR_SIZE:
+		return set_sector_size(request, optarg, err);
+	case OPTION_FORCE:
+		request->create.force = true;
+		return 0;
+	}
+	request->quiet = true;
+	return 0;
+}
+
+/* 0, or an exit code (below 0: help was asked for). */
+static int read_options(int argc, char **argv, struct request *request)
+{
+	static const struct option longs[] = {
+	    {"main", required_argument, NULL, OPTION_MAIN},
+	    {"spare", required_argument, NULL, OPTION_SPARE},
+	    {"sector-size", required_argument, NULL, OPTION_SECTOR_SIZE},
+	    {"force", no_argument, NULL, OPTION_FORCE},
+	    {"quiet", no_argument, NULL, 'q'},
+	    {"help", no_argument, NULL, 'h'},
+	    {0}};
+	static const char *const names[] = {"VOLUME"};
+	struct error err = {0};
+	int c, rc;
+
+	while ((c = next_option("create", argc, argv, ":qh", longs)) != -1) {
+		if (c == 'h')
+			return -1;
+		if (c == '?')
+			return EXIT_MISUSED;
+		if (take_option(request, c, &err))
+			return refuse_misuse(&err);
+	}
+	rc = check_operands("create", argc, argv, 1, 1, names);
+	if (rc)
+		return rc;
+	request->create.path = argv[optind];
+	if (!request->create.main.path)
+		return misuse("create", "--main is missing");
+	if (!request->create.spare_count)
+		return misuse("create", "--spare is missing");
+	return 0;
+}
+
+/* ---- progress --------------------------------------------------------------- */
+
+static double seconds_between(const struct timespec *from, const struct timespec *to)
+{
+	return (double)(to->tv_sec - from->tv_sec) + (double)(to->tv_nsec - from->tv_nsec) / 1e9;
+}
+
+static void print_progress(const char *what, uint64_t done, uint64_t total, double seconds)
+{
+	double rate = seconds > 0 ? (double)done / seconds : 0;
+	uint64_t left = rate > 0 ? (uint64_t)((double)(total - done) / rate + 0.5) : 0;
+	char rate_text[32];
+
+	fprintf(stderr,
+		"\r\033[K%.80s: %5.1f%%, %s/s, %" PRIu64 ":%02" PRIu64 ":%02" PRIu64 " left", what,
+		total ? (double)done * 100 / (double)total : 100,
+		format_size(rate_text, (uint64_t)rate), left / 3600, left / 60 % 60, left % 60);
+	fflush(stderr);
+}
+
+static void show_progress(void *context, const char *what, uint64_t done, uint64_t total)
+{
+	struct request *request = context;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (!request->what || strcmp(request->what, what) != 0) {
+		request->what = what;
+		request->began = now;
+	} else if (seconds_between(&request->shown, &now) < 0.2 && done < total) {
+		return;
+	}
+	request->shown = now;
+	request->line_open = true;
+	print_progress(what, done, total, seconds_between(&request->began, &now));
+}
+
+static void end_progress(const struct request *request)
+{
+	if (request->line_open)
+		fputs("\r\033[K", stderr);
+}
+
+/* ---- the end ---------------------------------------------------------------- */
+
+static void print_summary(const char *path, struct store *store)
+{
+	const struct store_volume *volume = store_volume(store);
+	uint64_t slots = 0;
+	size_t count;
+	const struct store_spare *spares = store_spares(store, &count);
+	char main_size[32], spare_size[32];
+
+	for (size_t i = 0; i < count; i++)
+		slots += spares[i].slots;
+	format_size(main_size, volume->main_sectors * volume->sector_size);
+	format_size(spare_size, slots * volume->sector_size);
+	fputs("Volume ", stdout);
+	print_word(stdout, path);
+	printf(" (%s)\n  main    ", volume->uuid);
+	print_word(stdout, volume->main_path);
+	printf(": %s, %" PRIu64 " sectors of %" PRIu32 " bytes\n", main_size, volume->main_sectors,
+	       volume->sector_size);
+	printf("  spares  %zu with %" PRIu64 " slots (%s)\n", count, slots, spare_size);
+	fputs("Next, mount it on an empty folder:\n  remapfs ", stdout);
+	print_word(stdout, path);
+	fputs(" MOUNTPOINT\n", stdout);
+}
+
+static int create(struct request *request)
+{
+	struct error err = {0}, warning = {0};
+	struct store *store;
+
+	if (!request->quiet && isatty(STDERR_FILENO))
+		request->create.progress = show_progress;
+	request->create.context = request;
+	if (volume_create(&request->create, &warning, &err)) {
+		end_progress(request);
+		return refuse(&err);
+	}
+	end_progress(request);
+	if (warning.text[0])
+		fprintf(stderr, "remapctl: warning: %s\n", warning.text);
+	if (request->quiet)
+		return EXIT_DONE;
+	if (store_open(request->create.path, STORE_READ, &store, &err))
+		return refuse(&err);
+	print_summary(request->create.path, store);
+	store_close(store);
+	return EXIT_DONE;
+}
+
+int run_create(int argc, char **argv)
+{
+	struct request request = {0};
+	int rc = read_options(argc, argv, &request);
+
+	if (rc < 0)
+		rc = print_help(help_text);
+	else if (rc == 0)
+		rc = create(&request);
+	free(request.spares);
+	return rc;
+}

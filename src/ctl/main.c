@@ -1,0 +1,119 @@
+/* remapctl: makes volumes, shows what is in them, and tries them out. */
+#include "ctl/ctl.h"
+
+#include "remapfs/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <locale.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct command commands[] = {
+    {"create", run_create, "make a volume from a main disk image and spares"},
+    {"status", run_status, "show the state of a volume, its spares and its daemon"},
+    {"list", run_list, "list the sectors that live on a spare"},
+    {"pending", run_pending, "list the sectors that are lost until written"},
+    {"history", run_history, "list everything that happened to a volume"},
+    {"inject", run_inject, "simulate bad sectors"},
+    {"attach", run_attach, "make a block device of a mounted volume"},
+    {"detach", run_detach, "undo attach"},
+};
+
+static int help(void)
+{
+	print_help("\n"
+		   "Usage:\n"
+		   " remapctl <command> [options] <volume> ...\n"
+		   "\n"
+		   "Make and look after remapfs volumes: disk images with bad sectors that are\n"
+		   "kept usable by spare sectors elsewhere.\n"
+		   "\n"
+		   "Commands:\n");
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+		printf(" %-8s %s\n", commands[i].name, commands[i].summary);
+	return print_help(
+	    "\n"
+	    "Options:\n"
+	    " -h, --help     display this help; after a command: that of the command\n"
+	    " -V, --version  display version\n"
+	    "\n"
+	    "Arguments:\n"
+	    " <volume> is the path of the SQLite file that remapctl create makes.\n"
+	    " <size> is in bytes, or with a suffix: K, M, G, T, P (or KiB, MiB, ...) are\n"
+	    " powers of 1024; KB, MB, GB, TB, PB are powers of 1000.\n"
+	    " <sectors> is a list such as 0,2,5000-5004, in sectors of the volume.\n"
+	    "\n"
+	    "Exit status:\n"
+	    " 0  done\n"
+	    " 1  refused or failed: nothing was changed, unless the message says so\n"
+	    " 2  wrong command line: unknown option or command, missing or extra\n"
+	    "    argument, malformed value\n"
+	    "\n"
+	    "An error is one line on standard error: the cause; then what to do about it.\n");
+}
+
+static const struct command *find_command(const char *name)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+		if (strcmp(name, commands[i].name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+static int dispatch(int argc, char **argv)
+{
+	const struct command *command;
+
+	if (argc < 2)
+		return misuse("", "no command is given");
+	if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0)
+		return help();
+	if (strcmp(argv[1], "-V") == 0 || strcmp(argv[1], "--version") == 0)
+		return print_help("remapctl from remapfs " REMAPFS_VERSION "\n");
+	command = find_command(argv[1]);
+	if (command)
+		return command->run(argc - 1, argv + 1);
+	if (argv[1][0] == '-')
+		return misuse("", "unknown option '%.60s'", argv[1]);
+	return misuse("", "unknown command '%.60s'", argv[1]);
+}
+
+/*
+ * A file opened while 0, 1 or 2 is closed gets that number, and what is meant
+ * for the terminal would go into the volume. Each is opened the wrong way
+ * round, so that using it fails as it would have.
+ */
+static bool fill_standard_descriptors(void)
+{
+	static const int modes[] = {O_WRONLY, O_RDONLY, O_WRONLY};
+
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
+			return false;
+	return true;
+}
+
+/* Output that did not arrive is a failure, and is known only at the end. */
+static int close_output(int code)
+{
+	bool failed = ferror(stdout);
+
+	errno = 0;
+	failed |= fclose(stdout) != 0;
+	if (!failed)
+		return code;
+	refuse_text("cannot write the output: %s; what the command did stands, send its output "
+		    "elsewhere",
+		    strerror(errno ? errno : EIO));
+	return code ? code : EXIT_REFUSED;
+}
+
+int main(int argc, char **argv)
+{
+	if (!fill_standard_descriptors())
+		return EXIT_REFUSED;
+	setlocale(LC_CTYPE, "");
+	log_init("remapctl", LOG_LEVEL_WARNING);
+	return close_output(dispatch(argc, argv));
+}

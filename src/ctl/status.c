@@ -1,0 +1,365 @@
+/* remapctl status: the database and, where one runs, the daemon, as one picture. */
+#include "ctl/ctl.h"
+
+#include "remapfs/cleanup.h"
+#include "remapfs/parse.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <string.h>
+
+static const char help_text[] =
+    "\n"
+    "Usage:\n"
+    " remapctl status [options] <volume>\n"
+    "\n"
+    "Show the state of a volume, with and without a running daemon.\n"
+    "\n"
+    "Options:\n"
+    " -J, --json  use JSON output format\n"
+    " -h, --help  display this help\n"
+    "\n"
+    "States, gravest first:\n"
+    " failed   main, a flush or the database failed: see trouble\n"
+    " full     no spare slot is free: the next bad sector cannot be moved\n"
+    " pending  sectors are lost: reading them fails until they are written\n"
+    " ok       none of these\n";
+
+struct status {
+	const char *path;
+	const struct store_volume *volume;
+	const struct store_spare *spares;
+	size_t spare_count;
+	uint64_t *used, *bad; /* slots of each spare */
+	struct store_totals totals;
+	uint64_t slots, bad_slots, free_slots;
+	json_t *daemon; /* what it said, or NULL */
+	bool no_daemon; /* none runs; otherwise without an answer: */
+	struct error daemon_error;
+	const char *state;
+	struct error trouble;
+};
+
+/* ---- what there is ---------------------------------------------------------- */
+
+static uint64_t free_of(const struct status *status, size_t i)
+{
+	uint64_t taken = status->used[i] + status->bad[i];
+
+	return taken < status->spares[i].slots ? status->spares[i].slots - taken : 0;
+}
+
+static int count_slots(struct status *status, struct store *store)
+{
+	status->used = calloc(status->spare_count, sizeof(*status->used));
+	status->bad = calloc(status->spare_count, sizeof(*status->bad));
+	if (!status->used || !status->bad)
+		return -ENOMEM;
+	for (size_t i = 0; i < status->spare_count; i++) {
+		int rc = store_spare_usage(store, status->spares[i].id, &status->used[i],
+					   &status->bad[i]);
+
+		if (rc)
+			return rc;
+		status->slots += status->spares[i].slots;
+		status->bad_slots += status->bad[i];
+		status->free_slots += free_of(status, i);
+	}
+	return 0;
+}
+
+static void ask_daemon(struct status *status)
+{
+	int rc = control_ask(status->path, "status", &status->daemon, &status->daemon_error);
+
+	status->no_daemon = rc == -ENOENT || rc == -ECONNREFUSED;
+}
+
+static bool daemon_says(const struct status *status, const char *key)
+{
+	return json_is_true(json_object_get(status->daemon, key));
+}
+
+/* A text of the daemon's answer, or "". */
+static const char *daemon_text(const struct status *status, const char *key)
+{
+	const char *text = json_string_value(json_object_get(status->daemon, key));
+
+	return text ? text : "";
+}
+
+static uint64_t daemon_number(const struct status *status, const char *key)
+{
+	return (uint64_t)json_integer_value(json_object_get(status->daemon, key));
+}
+
+/* The gravest state, and why in words where the daemon has none. */
+static void judge(struct status *status)
+{
+	bool failed = daemon_says(status, "main_failed") || daemon_says(status, "flush_failed") ||
+		      daemon_says(status, "commit_failed");
+
+	status->state = "ok";
+	if (status->totals.pending_sectors) {
+		status->state = "pending";
+		error_set(&status->trouble, EIO,
+			  "%" PRIu64 " sectors are lost: reading them fails until they are written",
+			  status->totals.pending_sectors);
+	}
+	if (!status->free_slots) {
+		status->state = "full";
+		error_set(&status->trouble, ENOSPC,
+			  "no spare slot is free: the next bad sector cannot be moved");
+	}
+	if (failed) {
+		status->state = "failed";
+		error_set(&status->trouble, EIO, "main, a flush or the database failed");
+	}
+	if (*daemon_text(status, "trouble"))
+		error_set(&status->trouble, EIO, "%.400s", daemon_text(status, "trouble"));
+}
+
+/* ---- JSON ------------------------------------------------------------------- */
+
+/* JSON is UTF-8 and a path any bytes: those that cannot be said become '?'. */
+static json_t *json_text(const char *text)
+{
+	json_t *string = json_string(text);
+	CLEANUP_FREE char *ascii = string ? NULL : strdup(text);
+
+	for (char *c = ascii; c && *c; c++)
+		if (*c & 0x80)
+			*c = '?';
+	return string ? string : json_string(ascii ? ascii : "");
+}
+
+static json_t *spares_json(const struct status *status)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < status->spare_count; i++) {
+		const struct store_spare *spare = &status->spares[i];
+
+		json_array_append_new(
+		    array,
+		    json_pack("{s:I, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "id",
+			      (json_int_t)spare->id, "uuid", spare->uuid, "path",
+			      json_text(spare->path), "offset", (json_int_t)spare->offset, "length",
+			      (json_int_t)spare->length, "slots", (json_int_t)spare->slots, "used",
+			      (json_int_t)status->used[i], "bad", (json_int_t)status->bad[i],
+			      "free", (json_int_t)free_of(status, i)));
+	}
+	return array;
+}
+
+static json_t *daemon_json(const struct status *status)
+{
+	json_t *object = json_pack("{s:b}", "running", !status->no_daemon);
+
+	if (status->daemon) {
+		json_object_update(object, status->daemon);
+		json_object_del(object, "ok");
+	} else if (!status->no_daemon) {
+		json_object_set_new(object, "error", json_text(status->daemon_error.text));
+	}
+	return object;
+}
+
+static json_t *main_json(const struct store_volume *volume)
+{
+	return json_pack("{s:o, s:I, s:I, s:I}", "path", json_text(volume->main_path), "size",
+			 (json_int_t)(volume->main_sectors * volume->sector_size), "sectors",
+			 (json_int_t)volume->main_sectors, "sector_size",
+			 (json_int_t)volume->sector_size);
+}
+
+static int print_json(const struct status *status)
+{
+	const struct store_totals *totals = &status->totals;
+	json_t *object = json_pack(
+	    "{s:o, s:s, s:s, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "volume",
+	    json_text(status->path), "uuid", status->volume->uuid, "state", status->state,
+	    "trouble", json_text(status->trouble.text), "main", main_json(status->volume), "spares",
+	    spares_json(status), "remapped_sectors", (json_int_t)totals->remapped_sectors,
+	    "pending_sectors", (json_int_t)totals->pending_sectors, "free_slots",
+	    (json_int_t)status->free_slots, "bad_slots", (json_int_t)status->bad_slots, "faults",
+	    (json_int_t)totals->faults, "events", (json_int_t)totals->events, "daemon",
+	    daemon_json(status));
+
+	if (!object)
+		return refuse_store(status->path, -ENOMEM);
+	json_dumpf(object, stdout, JSON_INDENT(3));
+	putchar('\n');
+	json_decref(object);
+	return EXIT_DONE;
+}
+
+/* ---- for people --------------------------------------------------------------- */
+
+static const struct store_column spare_columns[] = {
+    {"id", "number of the spare", true, false},
+    {"path", "file or block device", false, false},
+    {"size", "of the region", false, false},
+    {"slots", "sectors it can lend", true, false},
+    {"used", "slots that hold a sector", true, false},
+    {"bad", "slots that failed", true, false},
+    {"free", "slots left", true, false},
+    {0}};
+
+static void line(const char *key, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void line(const char *key, const char *format, ...)
+{
+	char text[PATH_MAX + 200];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	for (char *c = text; *c; c++)
+		if (iscntrl((unsigned char)*c))
+			*c = '?';
+	printf("%-10s  %s\n", key, text);
+}
+
+static void print_daemon(const struct status *status)
+{
+	if (status->no_daemon) {
+		line("daemon", "not running");
+		return;
+	}
+	if (!status->daemon) {
+		line("daemon", "%s", status->daemon_error.text);
+		return;
+	}
+	line("daemon", "process %" PRIu64 "%s%s%s", daemon_number(status, "pid"),
+	     daemon_says(status, "read_only") ? ", read-only" : "",
+	     daemon_says(status, "no_remap") ? ", moves no sectors" : "",
+	     json_is_false(json_object_get(status->daemon, "main_direct"))
+		 ? ", main through the page cache"
+		 : "");
+	line("image", "%s", daemon_text(status, "image"));
+	line("requests",
+	     "%" PRIu64 " reads, %" PRIu64 " writes, %" PRIu64 " errors, %" PRIu64 " commits",
+	     daemon_number(status, "reads"), daemon_number(status, "writes"),
+	     daemon_number(status, "errors"), daemon_number(status, "commits"));
+}
+
+static void print_lines(const struct status *status)
+{
+	const struct store_volume *volume = status->volume;
+	char size[32];
+
+	line("volume", "%s", status->path);
+	line("uuid", "%s", volume->uuid);
+	line("state", "%s%s%s", status->state, status->trouble.text[0] ? ": " : "",
+	     status->trouble.text);
+	line("main", "%s", volume->main_path);
+	line("size", "%s, %" PRIu64 " sectors of %" PRIu32 " bytes",
+	     format_size(size, volume->main_sectors * volume->sector_size), volume->main_sectors,
+	     volume->sector_size);
+	line("remapped", "%" PRIu64 " sectors", status->totals.remapped_sectors);
+	line("pending", "%" PRIu64 " sectors", status->totals.pending_sectors);
+	line("free", "%" PRIu64 " of %" PRIu64 " slots (%s), %" PRIu64 " bad", status->free_slots,
+	     status->slots, format_size(size, status->free_slots * volume->sector_size),
+	     status->bad_slots);
+	if (status->totals.faults)
+		line("faults",
+		     "simulated faults: %" PRIu64
+		     " sectors: this volume does not show how the disk really is",
+		     status->totals.faults);
+	line("events", "%" PRIu64, status->totals.events);
+	print_daemon(status);
+}
+
+static int add_spare_row(const struct status *status, size_t i, struct table *table)
+{
+	const struct store_spare *spare = &status->spares[i];
+	char id[24], size[32], slots[24], used[24], bad[24], left[24];
+
+	snprintf(id, sizeof(id), "%" PRIu32, spare->id);
+	snprintf(slots, sizeof(slots), "%" PRIu64, spare->slots);
+	snprintf(used, sizeof(used), "%" PRIu64, status->used[i]);
+	snprintf(bad, sizeof(bad), "%" PRIu64, status->bad[i]);
+	snprintf(left, sizeof(left), "%" PRIu64, free_of(status, i));
+	return table_add(table,
+			 (const char *const[]){id, spare->path, format_size(size, spare->length),
+					       slots, used, bad, left});
+}
+
+static int print_text(const struct status *status)
+{
+	static const struct table_options plain;
+	struct error err = {0};
+	struct table *table;
+	int rc;
+
+	print_lines(status);
+	putchar('\n');
+	if (table_new("spares", spare_columns, &plain, &table, &err))
+		return refuse(&err);
+	rc = 0;
+	for (size_t i = 0; i < status->spare_count && !rc; i++)
+		rc = add_spare_row(status, i, table);
+	if (!rc)
+		rc = table_print(table);
+	table_free(table);
+	return rc ? refuse_store(status->path, rc) : EXIT_DONE;
+}
+
+/* ---- the command ------------------------------------------------------------ */
+
+static int show(struct status *status, struct store *store, bool json)
+{
+	int rc = store_totals(store, &status->totals);
+
+	status->volume = store_volume(store);
+	status->spares = store_spares(store, &status->spare_count);
+	if (!rc)
+		rc = count_slots(status, store);
+	if (rc)
+		return refuse_store(status->path, rc);
+	ask_daemon(status);
+	judge(status);
+	return json ? print_json(status) : print_text(status);
+}
+
+static int open_and_show(const char *path, bool json)
+{
+	CLEANUP_FREE char *real = realpath(path, NULL);
+	struct status status = {.path = real ? real : path};
+	struct error err = {0};
+	struct store *store;
+	int rc;
+
+	if (store_open(path, STORE_READ, &store, &err))
+		return refuse(&err);
+	rc = show(&status, store, json);
+	json_decref(status.daemon);
+	free(status.used);
+	free(status.bad);
+	store_close(store);
+	return rc;
+}
+
+int run_status(int argc, char **argv)
+{
+	static const struct option longs[] = {
+	    {"json", no_argument, NULL, 'J'}, {"help", no_argument, NULL, 'h'}, {0}};
+	static const char *const names[] = {"VOLUME"};
+	bool json = false;
+	int c, rc;
+
+	while ((c = next_option("status", argc, argv, ":Jh", longs)) != -1) {
+		if (c == 'h')
+			return print_help(help_text);
+		if (c == '?')
+			return EXIT_MISUSED;
+		json = true;
+	}
+	rc = check_operands("status", argc, argv, 1, 1, names);
+	return rc ? rc : open_and_show(argv[optind], json);
+}

@@ -1,0 +1,400 @@
+/*
+ * The fault injector: a device that fails where it is told to.
+ *
+ * Faults stand in an array sorted by their first sector. They may overlap, so
+ * each entry also knows the greatest end of all entries up to it: walking back
+ * from the last candidate stops where that is at or before the range. The
+ * array is never changed in place but for two atomics per fault; a new one is
+ * swapped in under the lock that every request holds for its look-up only.
+ */
+#include "remapfs/device.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+struct armed_fault {
+	struct fault fault;
+	sector_t reach; /* the greatest end of this fault and all before it */
+	_Atomic(int64_t) left; /* FAULT_TIMES: how often it still strikes */
+	atomic_bool ended;
+};
+
+struct fault_device {
+	struct device device;
+	struct device *inner;
+	uint32_t sector_size;
+	void (*spent)(void *context, int64_t id);
+	void *context;
+	pthread_rwlock_t lock; /* guards the two below */
+	struct armed_fault *faults;
+	size_t count;
+	_Atomic(size_t) armed; /* count, readable without the lock */
+};
+
+/* What a request meets. */
+struct strike {
+	int error;         /* positive, 0: none */
+	sector_t at;       /* where it fails */
+	uint32_t delay_ms; /* before it goes on or fails */
+	int64_t spent;     /* the fault that this was the last strike of, or 0 */
+};
+
+static struct fault_device *fault_of(struct device *d)
+{
+	return (struct fault_device *)d;
+}
+
+/* ---- look-up -------------------------------------------------------------- */
+
+/* The first index whose fault begins at or after sector. */
+static size_t first_from(const struct fault_device *f, sector_t sector)
+{
+	size_t low = 0, high = f->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (f->faults[middle].fault.start < sector)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/*
+ * Calls visit for every living fault that touches [start, end), from the last
+ * to the first.
+ */
+static void each_touched(struct fault_device *f, sector_t start, sector_t end,
+			 void (*visit)(struct armed_fault *, void *), void *context)
+{
+	size_t i = first_from(f, end);
+
+	while (i > 0 && f->faults[i - 1].reach > start) {
+		struct armed_fault *a = &f->faults[--i];
+
+		if (a->fault.start + a->fault.count > start && !atomic_load(&a->ended))
+			visit(a, context);
+	}
+}
+
+struct search {
+	enum fault_on on;
+	sector_t start;
+	struct armed_fault *first; /* the one that fails the request */
+	sector_t at;
+	uint32_t delay_ms;
+};
+
+static void meet(struct armed_fault *a, void *context)
+{
+	struct search *s = context;
+	sector_t at = a->fault.start > s->start ? a->fault.start : s->start;
+
+	if (!(a->fault.on & s->on))
+		return;
+	if (a->fault.delay_ms > s->delay_ms)
+		s->delay_ms = a->fault.delay_ms;
+	if (a->fault.error && (!s->first || at <= s->at)) {
+		s->first = a;
+		s->at = at;
+	}
+}
+
+/* Whether a fault that strikes a limited number of times does so once more. */
+static bool take_strike(struct armed_fault *a, int64_t *ret_spent)
+{
+	int64_t left;
+
+	if (a->fault.life != FAULT_TIMES)
+		return true;
+	left = atomic_fetch_sub(&a->left, 1);
+	if (left == 1) {
+		atomic_store(&a->ended, true);
+		*ret_spent = a->fault.id;
+	}
+	return left >= 1;
+}
+
+static struct strike find_strike(struct fault_device *f, enum fault_on on, sector_t start,
+				 sector_t end)
+{
+	struct strike strike = {0};
+
+	pthread_rwlock_rdlock(&f->lock);
+	for (;;) {
+		struct search search = {.on = on, .start = start};
+
+		each_touched(f, start, end, meet, &search);
+		strike.delay_ms = search.delay_ms;
+		if (!search.first)
+			break;
+		/* Lost a race for the last strike of this one: look again. */
+		if (!take_strike(search.first, &strike.spent))
+			continue;
+		strike.error = search.first->fault.error;
+		strike.at = search.at;
+		break;
+	}
+	pthread_rwlock_unlock(&f->lock);
+	return strike;
+}
+
+struct healing {
+	sector_t start, end;
+	int64_t ids[64]; /* told after the lock is let go; more are told later */
+	size_t count;
+};
+
+static void heal(struct armed_fault *a, void *context)
+{
+	struct healing *h = context;
+
+	if (a->fault.life != FAULT_UNTIL_REWRITTEN || a->fault.start < h->start ||
+	    a->fault.start + a->fault.count > h->end || h->count == 64)
+		return;
+	if (!atomic_exchange(&a->ended, true))
+		h->ids[h->count++] = a->fault.id;
+}
+
+/* A write of [start, end) succeeded: what waited for it is cured. */
+static void heal_range(struct fault_device *f, sector_t start, sector_t end)
+{
+	struct healing h = {.start = start, .end = end};
+
+	do {
+		h.count = 0;
+		pthread_rwlock_rdlock(&f->lock);
+		each_touched(f, start, end, heal, &h);
+		pthread_rwlock_unlock(&f->lock);
+		for (size_t i = 0; i < h.count && f->spent; i++)
+			f->spent(f->context, h.ids[i]);
+	} while (h.count == 64);
+}
+
+/* ---- the device ------------------------------------------------------------ */
+
+static void suffer_delay(uint32_t ms)
+{
+	struct timespec left = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	while (ms && nanosleep(&left, &left) < 0 && errno == EINTR)
+		;
+}
+
+static struct strike suffer(struct fault_device *f, enum fault_on on, uint64_t offset,
+			    uint64_t length)
+{
+	struct strike strike = find_strike(f, on, offset / f->sector_size,
+					   (offset + length + f->sector_size - 1) / f->sector_size);
+
+	suffer_delay(strike.delay_ms);
+	if (strike.spent && f->spent)
+		f->spent(f->context, strike.spent);
+	return strike;
+}
+
+static bool nothing_armed(struct fault_device *f)
+{
+	return atomic_load_explicit(&f->armed, memory_order_acquire) == 0;
+}
+
+static int fault_read(struct device *d, void *buf, size_t length, uint64_t offset)
+{
+	struct fault_device *f = fault_of(d);
+	struct strike strike;
+
+	if (nothing_armed(f))
+		return device_read(f->inner, buf, length, offset);
+	strike = suffer(f, FAULT_ON_READ, offset, length);
+	return strike.error ? -strike.error : device_read(f->inner, buf, length, offset);
+}
+
+static int fault_write(struct device *d, const void *buf, size_t length, uint64_t offset)
+{
+	struct fault_device *f = fault_of(d);
+	struct strike strike;
+	uint64_t before;
+	int rc;
+
+	if (nothing_armed(f))
+		return device_write(f->inner, buf, length, offset);
+	strike = suffer(f, FAULT_ON_WRITE, offset, length);
+	if (strike.error) {
+		before = strike.at * f->sector_size;
+		before = before > offset ? before - offset : 0;
+		if (before == 0)
+			return -strike.error;
+		length = before;
+	}
+	rc = device_write(f->inner, buf, length, offset);
+	if (rc == 0)
+		heal_range(f, offset / f->sector_size, (offset + length) / f->sector_size);
+	return strike.error ? -strike.error : rc;
+}
+
+static int fault_flush(struct device *d)
+{
+	return device_flush(fault_of(d)->inner);
+}
+
+static int fault_erase(struct fault_device *f, uint64_t offset, uint64_t length,
+		       int (*erase)(struct device *, uint64_t, uint64_t))
+{
+	struct strike strike;
+	int rc;
+
+	if (nothing_armed(f))
+		return erase(f->inner, offset, length);
+	strike = suffer(f, FAULT_ON_WRITE, offset, length);
+	if (strike.error)
+		return -strike.error;
+	rc = erase(f->inner, offset, length);
+	if (rc == 0)
+		heal_range(f, offset / f->sector_size, (offset + length) / f->sector_size);
+	return rc;
+}
+
+static int fault_discard(struct device *d, uint64_t offset, uint64_t length)
+{
+	return fault_erase(fault_of(d), offset, length, device_discard);
+}
+
+static int fault_zero(struct device *d, uint64_t offset, uint64_t length)
+{
+	return fault_erase(fault_of(d), offset, length, device_zero);
+}
+
+static int fault_next_data(struct device *d, uint64_t offset, uint64_t *ret_start,
+			   uint64_t *ret_end)
+{
+	return device_next_data(fault_of(d)->inner, offset, ret_start, ret_end);
+}
+
+static void fault_close(struct device *d)
+{
+	struct fault_device *f = fault_of(d);
+
+	device_close(f->inner);
+	pthread_rwlock_destroy(&f->lock);
+	free(f->faults);
+	free(f);
+}
+
+static const struct device_ops fault_ops = {
+	.read = fault_read,
+	.write = fault_write,
+	.flush = fault_flush,
+	.discard = fault_discard,
+	.zero = fault_zero,
+	.next_data = fault_next_data,
+	.close = fault_close,
+};
+
+int fault_device_wrap(struct device *inner, uint32_t sector_size,
+		      void (*spent)(void *context, int64_t id), void *context,
+		      struct device **ret)
+{
+	struct fault_device *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return -ENOMEM;
+	f->device.ops = &fault_ops;
+	f->device.geometry = inner->geometry;
+	f->inner = inner;
+	f->sector_size = sector_size;
+	f->spent = spent;
+	f->context = context;
+	pthread_rwlock_init(&f->lock, NULL);
+	*ret = &f->device;
+	return 0;
+}
+
+/* ---- arming ----------------------------------------------------------------- */
+
+static int by_start(const void *a, const void *b)
+{
+	const struct armed_fault *x = a, *y = b;
+
+	return (x->fault.start > y->fault.start) - (x->fault.start < y->fault.start);
+}
+
+static int by_id(const void *a, const void *b)
+{
+	const struct armed_fault *const *x = a, *const *y = b;
+
+	return ((*x)->fault.id > (*y)->fault.id) - ((*x)->fault.id < (*y)->fault.id);
+}
+
+/* What a fault of the same id has been through already stays with it. */
+static int keep_counts(const struct fault_device *f, struct armed_fault *faults, size_t count)
+{
+	struct armed_fault **known = malloc((f->count + 1) * sizeof(*known));
+
+	if (!known)
+		return -ENOMEM;
+	for (size_t i = 0; i < f->count; i++)
+		known[i] = &f->faults[i];
+	qsort(known, f->count, sizeof(struct armed_fault *), by_id);
+	for (size_t i = 0; i < count; i++) {
+		struct armed_fault *key = &faults[i], **old;
+
+		old = bsearch(&key, known, f->count, sizeof(struct armed_fault *), by_id);
+		if (!old)
+			continue;
+		atomic_store(&faults[i].left, atomic_load(&(*old)->left));
+		atomic_store(&faults[i].ended, atomic_load(&(*old)->ended));
+	}
+	free(known);
+	return 0;
+}
+
+static size_t arm(struct armed_fault *armed, spare_id_t which, const struct fault *faults,
+		  size_t count)
+{
+	sector_t reach = 0;
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (faults[i].spare != which)
+			continue;
+		armed[n].fault = faults[i];
+		atomic_store(&armed[n].left, (int64_t)faults[i].times);
+		n++;
+	}
+	qsort(armed, n, sizeof(*armed), by_start);
+	for (size_t i = 0; i < n; i++) {
+		sector_t end = armed[i].fault.start + armed[i].fault.count;
+
+		reach = end > reach ? end : reach;
+		armed[i].reach = reach;
+	}
+	return n;
+}
+
+int fault_device_set(struct device *d, spare_id_t which, const struct fault *faults, size_t count)
+{
+	struct fault_device *f = fault_of(d);
+	struct armed_fault *armed = calloc(count + 1, sizeof(*armed)), *old = armed;
+	size_t n;
+	int rc;
+
+	if (!armed)
+		return -ENOMEM;
+	n = arm(armed, which, faults, count);
+	pthread_rwlock_wrlock(&f->lock);
+	rc = keep_counts(f, armed, n);
+	if (rc == 0) {
+		old = f->faults;
+		f->faults = armed;
+		f->count = n;
+		atomic_store_explicit(&f->armed, n, memory_order_release);
+	}
+	pthread_rwlock_unlock(&f->lock);
+	free(old);
+	return rc;
+}

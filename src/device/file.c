@@ -1,0 +1,362 @@
+/*
+ * A file or block device as a device.
+ *
+ * I/O is O_DIRECT: through the page cache a failing write would be reported
+ * only by a later fsync, which does not say which sector it was. It is blocking
+ * pread and pwrite, so that the I/O of a killed process is over once the
+ * process is.
+ */
+#include "remapfs/device.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "device/in_use.h"
+#include "remapfs/cleanup.h"
+
+struct file_device {
+	struct device device;
+	int fd;
+	uint64_t base; /* bytes: where the region begins */
+};
+
+static struct file_device *file_of(struct device *d)
+{
+	return (struct file_device *)d;
+}
+
+/* ---- I/O ------------------------------------------------------------------ */
+
+static int file_read(struct device *d, void *buf, size_t length, uint64_t offset)
+{
+	struct file_device *f = file_of(d);
+	char *to = buf;
+
+	while (length > 0) {
+		ssize_t n = pread(f->fd, to, length, (off_t)(f->base + offset));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		/* End of file inside the device: it was removed or cut. */
+		if (n == 0 || n % d->geometry.block_size != 0)
+			return -ENODEV;
+		to += n;
+		offset += (uint64_t)n;
+		length -= (size_t)n;
+	}
+	return 0;
+}
+
+static int file_write(struct device *d, const void *buf, size_t length, uint64_t offset)
+{
+	struct file_device *f = file_of(d);
+	const char *from = buf;
+
+	while (length > 0) {
+		ssize_t n = pwrite(f->fd, from, length, (off_t)(f->base + offset));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		/* A block device is never full: this one was removed. */
+		if (n < 0)
+			return d->geometry.block_device && errno == ENOSPC ? -ENODEV : -errno;
+		if (n == 0 || n % d->geometry.block_size != 0)
+			return -ENODEV;
+		from += n;
+		offset += (uint64_t)n;
+		length -= (size_t)n;
+	}
+	return 0;
+}
+
+static int file_flush(struct device *d)
+{
+	int rc;
+
+	do
+		rc = fdatasync(file_of(d)->fd);
+	while (rc < 0 && errno == EINTR);
+	return rc < 0 ? -errno : 0;
+}
+
+static int file_fallocate(struct device *d, int mode, uint64_t offset, uint64_t length)
+{
+	struct file_device *f = file_of(d);
+	int rc;
+
+	do
+		rc = fallocate(f->fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)(f->base + offset),
+			       (off_t)length);
+	while (rc < 0 && errno == EINTR);
+	if (rc == 0)
+		return 0;
+	return errno == ENOSYS || errno == ENOTTY ? -EOPNOTSUPP : -errno;
+}
+
+/*
+ * On a block device the kernel takes a punched hole to mean "zeros, and by
+ * unmapping only", and refuses where it cannot promise zeros.
+ */
+static int file_discard(struct device *d, uint64_t offset, uint64_t length)
+{
+	return file_fallocate(d, FALLOC_FL_PUNCH_HOLE, offset, length);
+}
+
+static int file_zero(struct device *d, uint64_t offset, uint64_t length)
+{
+	return file_fallocate(d, FALLOC_FL_ZERO_RANGE, offset, length);
+}
+
+static int file_next_data(struct device *d, uint64_t offset, uint64_t *ret_start,
+			  uint64_t *ret_end)
+{
+	struct file_device *f = file_of(d);
+	uint64_t limit = f->base + d->geometry.size;
+	off_t data, hole;
+
+	data = lseek(f->fd, (off_t)(f->base + offset), SEEK_DATA);
+	if (data < 0 && errno != ENXIO)
+		data = (off_t)(f->base + offset); /* cannot tell: all may be data */
+	if (data < 0 || (uint64_t)data >= limit)
+		return -ENXIO;
+	hole = lseek(f->fd, data, SEEK_HOLE);
+	if (hole < 0 || (uint64_t)hole > limit)
+		hole = (off_t)limit;
+	*ret_start = (uint64_t)data - f->base;
+	*ret_end = (uint64_t)hole - f->base;
+	return 0;
+}
+
+static void file_close(struct device *d)
+{
+	close(file_of(d)->fd);
+	free(d);
+}
+
+static const struct device_ops file_ops = {
+	.read = file_read,
+	.write = file_write,
+	.flush = file_flush,
+	.discard = file_discard,
+	.zero = file_zero,
+	.next_data = file_next_data,
+	.close = file_close,
+};
+
+/* ---- opening -------------------------------------------------------------- */
+
+static int open_error(const char *path, const struct file_device_options *o, int code,
+		      struct error *err)
+{
+	const char *remedy = code == ENOENT ? "check the path"
+			     : code == EACCES || code == EPERM
+				     ? "run as a user who may read and write it"
+			     : code == EROFS ? "make it writable, or mount with -o ro"
+			     : code == EBUSY ? "unmount it, or end what holds it, first"
+					     : "check the device";
+
+	if (code == EBUSY)
+		return error_set(err, code, "%s '%s' is in use (mounted, or held by another "
+				 "program); %s", o->role, path, remedy);
+	return error_set(err, code, "cannot open %s '%s': %s; %s", o->role, path, strerror(code),
+			 remedy);
+}
+
+/* Opens with O_DIRECT where the file system has it, O_DSYNC where not. */
+static int open_best(const char *path, int flags, bool *ret_direct)
+{
+	int fd = open(path, flags | O_DIRECT);
+
+	*ret_direct = fd >= 0;
+	if (fd < 0 && errno == EINVAL)
+		fd = open(path, flags | O_DSYNC);
+	return fd < 0 ? -errno : fd;
+}
+
+static int check_type(const char *path, const struct file_device_options *o, const struct stat *st,
+		      struct error *err)
+{
+	if (S_ISREG(st->st_mode) || S_ISBLK(st->st_mode))
+		return 0;
+	return error_set(err, EISDIR, "%s '%s' is %s; give a disk image file or a block device",
+			 o->role, path,
+			 S_ISDIR(st->st_mode) ? "a directory" : "neither a file nor a block device");
+}
+
+/*
+ * The least unit of I/O. A block device says it; for a file it is found by
+ * trying, since not every file system reports it (statx STATX_DIOALIGN).
+ */
+static uint32_t find_block_size(int fd, const struct stat *st, bool direct)
+{
+	int logical = 0;
+	void *buf;
+	bool small;
+
+	if (S_ISBLK(st->st_mode) && ioctl(fd, BLKSSZGET, &logical) == 0)
+		return (uint32_t)logical;
+	if (!direct || posix_memalign(&buf, 4096, 4096) != 0)
+		return 512;
+	small = pread(fd, buf, 512, 512) >= 0 || errno != EINVAL;
+	free(buf);
+	return small ? 512 : 4096;
+}
+
+static int find_size(int fd, const struct stat *st, uint64_t *ret)
+{
+	if (S_ISREG(st->st_mode)) {
+		*ret = (uint64_t)st->st_size;
+		return 0;
+	}
+	return ioctl(fd, BLKGETSIZE64, ret) < 0 ? -errno : 0;
+}
+
+static int set_region(struct file_device *f, const char *path, const struct file_device_options *o,
+		      uint64_t file_size, struct error *err)
+{
+	struct geometry *g = &f->device.geometry;
+
+	if (o->offset > file_size || o->length > file_size - o->offset)
+		return error_set(err, EINVAL, "%s '%s' has %llu bytes, the region needs %llu; "
+				 "choose offset= and length= inside it", o->role, path,
+				 (unsigned long long)file_size,
+				 (unsigned long long)(o->offset + o->length));
+	f->base = o->offset;
+	g->size = o->length ? o->length : file_size - o->offset;
+	if (o->offset % g->block_size || (o->length && o->length % g->block_size))
+		return error_set(err, EINVAL, "the region of %s '%s' is not in whole sectors of %u "
+				 "bytes; align offset= and length=", o->role, path, g->block_size);
+	return 0;
+}
+
+/*
+ * The lock belongs to the open file description, not to the process: closing
+ * another descriptor of the same file does not drop it.
+ */
+static int lock_region(struct file_device *f, const char *path,
+		       const struct file_device_options *o, struct error *err)
+{
+	struct flock lock = {
+		.l_type = o->read_only ? F_RDLCK : F_WRLCK,
+		.l_whence = SEEK_SET,
+		.l_start = (off_t)o->offset,
+		.l_len = (off_t)o->length,
+	};
+
+	for (unsigned waited = 0;; waited += 50) {
+		struct timespec pause = {.tv_nsec = 50 * 1000000};
+
+		if (fcntl(f->fd, F_OFD_SETLK, &lock) == 0)
+			return 0;
+		if (errno != EAGAIN && errno != EACCES)
+			return error_set(err, errno, "cannot lock %s '%s': %s; use a file system "
+					 "with locks", o->role, path, strerror(errno));
+		if (waited >= o->lock_wait_ms)
+			return error_set(err, EBUSY, "%s '%s' is in use by another remapfs; "
+					 "unmount that one first", o->role, path);
+		nanosleep(&pause, NULL);
+	}
+}
+
+static int check_loop(const char *path, const struct file_device_options *o, const struct stat *st,
+		      struct error *err)
+{
+	char loop[64];
+
+	if (!S_ISREG(st->st_mode) || !loop_is_attached(st, loop, sizeof(loop)))
+		return 0;
+	return error_set(err, EBUSY, "%s '%s' is in use by /dev/%s; detach it first: losetup -d "
+			 "/dev/%s", o->role, path, loop, loop);
+}
+
+static int take_open_file(struct file_device *f, const char *path,
+			  const struct file_device_options *o, struct error *err)
+{
+	struct geometry *g = &f->device.geometry;
+	struct stat st;
+	uint64_t size;
+	int rc;
+
+	if (fstat(f->fd, &st) < 0)
+		return open_error(path, o, errno, err);
+	rc = check_type(path, o, &st, err);
+	if (rc == 0)
+		rc = lock_region(f, path, o, err);
+	if (rc == 0)
+		rc = check_loop(path, o, &st, err);
+	if (rc < 0)
+		return rc;
+	rc = find_size(f->fd, &st, &size);
+	if (rc < 0)
+		return open_error(path, o, -rc, err);
+	g->block_device = S_ISBLK(st.st_mode);
+	g->block_size = find_block_size(f->fd, &st, g->direct);
+	return set_region(f, path, o, size, err);
+}
+
+/*
+ * The kernel grants O_EXCL on a block device to one holder, so a region cannot
+ * keep it: two spares may share a disk. Whether the disk is mounted is then
+ * only asked for.
+ */
+static int exclusive_flag(const char *path, const struct file_device_options *o,
+			  const struct stat *st)
+{
+	int fd;
+
+	if (!S_ISBLK(st->st_mode))
+		return 0;
+	if (o->offset == 0 && o->length == 0)
+		return O_EXCL;
+	fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
+int file_device_open(const char *path, const struct file_device_options *o, struct device **ret,
+		     struct error *err)
+{
+	int flags = (o->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+	struct file_device *f;
+	struct stat st;
+	int rc;
+
+	/* The type is looked at first: opening a FIFO or a tape has effects. */
+	if (stat(path, &st) < 0)
+		return open_error(path, o, errno, err);
+	rc = check_type(path, o, &st, err);
+	if (rc < 0)
+		return rc;
+	rc = exclusive_flag(path, o, &st);
+	if (rc < 0)
+		return open_error(path, o, -rc, err);
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return error_set(err, ENOMEM, "out of memory; end other programs");
+	f->device.ops = &file_ops;
+	f->fd = open_best(path, flags | rc, &f->device.geometry.direct);
+	if (f->fd < 0) {
+		rc = open_error(path, o, -f->fd, err);
+		free(f);
+		return rc;
+	}
+	rc = take_open_file(f, path, o, err);
+	if (rc < 0) {
+		file_close(&f->device);
+		return rc;
+	}
+	*ret = &f->device;
+	return 0;
+}

@@ -1,0 +1,185 @@
+#include "fuse/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "remapfs/cleanup.h"
+#include "remapfs/parse.h"
+
+#define TRY_HELP "try 'remapfs --help'"
+
+/* What mount(8) and fstab hand on, and what becomes of it. */
+static const char *const passed_on[] = {"nosuid", "nodev", "noexec", "suid",  "dev",
+					"exec",   "sync",  "async",  "atime", "noatime",
+					"dirsync", "auto_unmount", NULL};
+static const char *const ignored[] = {"defaults", "rw", "auto", "noauto", "user", "nouser",
+				      "users", "owner", "group", "nofail", "_netdev",
+				      "default_permissions", NULL};
+
+static bool among(const char *const *names, const char *name)
+{
+	for (; *names; names++)
+		if (strcmp(*names, name) == 0)
+			return true;
+	return false;
+}
+
+/* The value of "name=value", or NULL. */
+static const char *value_of(const char *option, const char *name)
+{
+	size_t n = strlen(name);
+
+	return strncmp(option, name, n) == 0 && option[n] == '=' ? option + n + 1 : NULL;
+}
+
+static int number(const char *name, const char *text, unsigned min, unsigned max, unsigned *ret,
+		  struct error *err)
+{
+	uint64_t value;
+
+	if (parse_number(text, min, max, &value, err) < 0) {
+		error_prefix(err, "-o %s", name);
+		return -EINVAL;
+	}
+	*ret = (unsigned)value;
+	return 0;
+}
+
+static int mount_option(struct options *o, const char *option, struct error *err)
+{
+	size_t used = strlen(o->mount);
+	const char *value;
+
+	if (!option[0] || among(ignored, option) || strncmp(option, "x-", 2) == 0)
+		return 0;
+	if (strcmp(option, "ro") == 0)
+		o->read_only = true;
+	else if (strcmp(option, "noremap") == 0)
+		o->no_remap = true;
+	else if (strcmp(option, "allow_other") == 0)
+		o->allow_other = true;
+	else if (strcmp(option, "allow_root") == 0)
+		o->allow_root = true;
+	else if ((value = value_of(option, "threads")))
+		return number("threads", value, 1, 256, &o->threads, err);
+	else if ((value = value_of(option, "isolation_ms")))
+		return number("isolation_ms", value, 1, 600000, &o->isolation_ms, err);
+	else if (among(passed_on, option) && used + strlen(option) + 2 < sizeof(o->mount))
+		snprintf(o->mount + used, sizeof(o->mount) - used, ",%s", option);
+	else
+		return error_set(err, EINVAL, "unknown option '-o %s'; " TRY_HELP, option);
+	return 0;
+}
+
+static int mount_options(struct options *o, const char *list, struct error *err)
+{
+	CLEANUP_FREE char *copy = strdup(list);
+	char *rest = copy, *option;
+	int rc = 0;
+
+	if (!copy)
+		return error_set(err, ENOMEM, "out of memory; end other programs");
+	while (rc == 0 && (option = strsep(&rest, ",")))
+		rc = mount_option(o, option, err);
+	return rc;
+}
+
+static int one_option(struct options *o, int c, char **argv, struct error *err)
+{
+	switch (c) {
+	case 'f':
+		o->foreground = true;
+		return 0;
+	case 'd':
+		o->debug = o->foreground = true;
+		return 0;
+	case 'h':
+		o->help = true;
+		return 0;
+	case 'V':
+		o->version = true;
+		return 0;
+	case 'o':
+		return mount_options(o, optarg, err);
+	case ':':
+		return error_set(err, EINVAL, "option '%s' needs a value; " TRY_HELP,
+				 argv[optind - 1]);
+	default:
+		if (optopt)
+			return error_set(err, EINVAL, "unknown option '-%c'; " TRY_HELP, optopt);
+		return error_set(err, EINVAL, "unknown option '%s'; " TRY_HELP, argv[optind - 1]);
+	}
+}
+
+static int positionals(struct options *o, int count, char **words, struct error *err)
+{
+	if (count < 2)
+		return error_set(err, EINVAL, "%s is missing; use 'remapfs VOLUME MOUNTPOINT'",
+				 count < 1 ? "the volume" : "the mount point");
+	if (count > 2)
+		return error_set(err, EINVAL, "'%s' is one argument too many; use 'remapfs VOLUME "
+				 "MOUNTPOINT'", words[2]);
+	if (!words[0][0] || !words[1][0])
+		return error_set(err, EINVAL, "%s is empty; use 'remapfs VOLUME MOUNTPOINT'",
+				 words[0][0] ? "the mount point" : "the volume");
+	o->volume = words[0];
+	o->mountpoint = words[1];
+	if (o->allow_other && o->allow_root)
+		return error_set(err, EINVAL, "allow_other and allow_root exclude each other; "
+				 "allow_other includes root");
+	return 0;
+}
+
+int options_parse(int argc, char **argv, struct options *ret, struct error *err)
+{
+	static const struct option longs[] = {
+		{"foreground", no_argument, NULL, 'f'}, {"debug", no_argument, NULL, 'd'},
+		{"options", required_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'}, {0},
+	};
+	struct options o = {.threads = 32};
+	int c;
+
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":fdo:hV", longs, NULL)) >= 0) {
+		int rc = one_option(&o, c, argv, err);
+
+		if (rc < 0)
+			return rc;
+		if (o.help || o.version) {
+			*ret = o;
+			return 0;
+		}
+	}
+	c = positionals(&o, argc - optind, argv + optind, err);
+	if (c == 0)
+		*ret = o;
+	return c;
+}
+
+void options_help(void)
+{
+	fputs("\nUsage:\n"
+	      " remapfs [options] VOLUME MOUNTPOINT\n"
+	      "\nServe the disk of VOLUME as MOUNTPOINT/disk.img, with its bad sectors on spares.\n"
+	      "\nOptions:\n"
+	      " -f, --foreground         stay in the foreground\n"
+	      " -d, --debug              print every request; implies -f\n"
+	      " -o, --options <list>     mount options, separated by commas:\n"
+	      "       ro                   serve the image read-only\n"
+	      "       noremap              move nothing more: errors are those of the bare disk\n"
+	      "       allow_other          let other users in, as the file's mode says\n"
+	      "       allow_root           let root in (losetup, udisks)\n"
+	      "       threads=N            requests served at once, 1 to 256 (default 32)\n"
+	      "       isolation_ms=N       how long a request may search for its bad sectors\n"
+	      "                            (default 10000)\n"
+	      " -h, --help               display this help\n"
+	      " -V, --version            display version\n"
+	      "\nExit codes:\n"
+	      " 0 mounted, 1 wrong command line, 2 system error, 32 not mounted\n"
+	      "\nEnd it with: fusermount3 -u MOUNTPOINT\n",
+	      stdout);
+}

@@ -1,0 +1,30 @@
+/* The command line of remapfs. */
+#ifndef FUSE_OPTIONS_H
+#define FUSE_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "remapfs/error.h"
+
+/* Exit codes, as of mount(8). */
+enum { EXIT_DONE = 0, EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_MOUNT = 32 };
+
+struct options {
+	const char *volume, *mountpoint;
+	bool foreground, debug, help, version;
+	bool read_only, no_remap;
+	bool allow_other, allow_root;
+	unsigned threads;      /* 1 to 256 */
+	unsigned isolation_ms; /* 0: the volume's default */
+	char mount[512];       /* what goes to the kernel as it is, ",a,b" */
+};
+
+/*
+ * 0, or -EINVAL with one line in err. help and version are set without the
+ * rest being looked at. The strings stay those of argv.
+ */
+int options_parse(int argc, char **argv, struct options *ret, struct error *err);
+void options_help(void);
+
+#endif

@@ -1,0 +1,282 @@
+#include "fuse/session.h"
+
+#include <errno.h>
+#include <linux/fuse.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mount.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "remapfs/cleanup.h"
+#include "remapfs/log.h"
+
+/* What stands before the payload of a write. */
+#define HEADER (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
+#define STACK_BYTES (512 * 1024)
+
+struct session {
+	struct fuse_session *fuse;
+	char *mountpoint;
+	int ended; /* eventfd: a thread has seen the end of the mount */
+	pthread_t *threads;
+	unsigned thread_count;
+};
+
+/* ---- the threads ------------------------------------------------------------------------ */
+
+/* One request into buf; 0: the mount is gone, or we are told to stop. */
+static size_t receive(struct session *s, char *buf, size_t size)
+{
+	for (;;) {
+		ssize_t n = read(fuse_session_fd(s->fuse), buf, size);
+
+		if (fuse_session_exited(s->fuse))
+			return 0;
+		if (n > 0)
+			return (size_t)n;
+		/* ENOENT: the request was withdrawn before it was read. */
+		if (n < 0 && (errno == EINTR || errno == EAGAIN || errno == ENOENT))
+			continue;
+		if (n < 0 && errno != ENODEV)
+			log_error("reading /dev/fuse: %s; the mount ends", strerror(errno));
+		return 0;
+	}
+}
+
+static void *serve(void *context)
+{
+	struct session *s = context;
+	size_t size = VOLUME_ALIGNMENT + IMAGE_MAX_IO;
+	uint64_t one = 1;
+	void *base;
+
+	if (image_thread_begin() == 0 && posix_memalign(&base, VOLUME_ALIGNMENT, size) == 0) {
+		char *buf = (char *)base + VOLUME_ALIGNMENT - HEADER;
+		size_t n;
+
+		while ((n = receive(s, buf, IMAGE_MAX_IO + HEADER)) > 0) {
+			struct fuse_buf request = {.mem = buf, .size = n};
+
+			fuse_session_process_buf(s->fuse, &request);
+		}
+		free(base);
+	}
+	image_thread_end();
+	if (write(s->ended, &one, sizeof(one)) != sizeof(one))
+		log_error("cannot tell that the mount ended: %s", strerror(errno));
+	return NULL;
+}
+
+static void ignore(int signal)
+{
+	(void)signal;
+}
+
+int session_start(struct session *s, unsigned threads, struct error *err)
+{
+	struct sigaction wake = {.sa_handler = ignore};
+	pthread_attr_t attr;
+	int rc = 0;
+
+	/* SIGUSR1 takes a thread out of its read; see stop_serving. */
+	sigaction(SIGUSR1, &wake, NULL);
+	s->threads = calloc(threads, sizeof(*s->threads));
+	if (!s->threads)
+		return error_set(err, ENOMEM, "out of memory; end other programs");
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	while (rc == 0 && s->thread_count < threads) {
+		rc = pthread_create(&s->threads[s->thread_count], &attr, serve, s);
+		s->thread_count += rc == 0;
+	}
+	pthread_attr_destroy(&attr);
+	if (rc && s->thread_count == 0)
+		return error_set(err, rc, "cannot start threads: %s; end other programs",
+				 strerror(rc));
+	if (rc)
+		log_warning("only %u of %u threads could be started: %s", s->thread_count, threads,
+			    strerror(rc));
+	return 0;
+}
+
+/* ---- the end -------------------------------------------------------------------------------- */
+
+void session_block_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static int signal_source(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Takes the mount out of sight; open files keep the session going. */
+static void unmount_lazily(const struct session *s)
+{
+	pid_t child;
+
+	if (umount2(s->mountpoint, MNT_DETACH) == 0 || errno == EINVAL)
+		return;
+	child = fork();
+	if (child == 0) {
+		execlp("fusermount3", "fusermount3", "-u", "-z", "-q", "--", s->mountpoint, NULL);
+		_exit(127);
+	}
+	if (child > 0)
+		waitpid(child, NULL, 0);
+}
+
+/*
+ * Ends the threads. One that was just short of its read misses the signal, so
+ * it is sent until the thread is gone.
+ */
+static void stop_serving(struct session *s)
+{
+	struct timespec pause = {.tv_nsec = 5 * 1000000};
+
+	fuse_session_exit(s->fuse);
+	for (unsigned i = 0; i < s->thread_count; i++)
+		pthread_kill(s->threads[i], SIGUSR1);
+	for (unsigned i = 0; i < s->thread_count; i++) {
+		while (pthread_tryjoin_np(s->threads[i], NULL) == EBUSY) {
+			nanosleep(&pause, NULL);
+			pthread_kill(s->threads[i], SIGUSR1);
+		}
+	}
+	s->thread_count = 0;
+}
+
+void session_wait(struct session *s)
+{
+	CLEANUP_CLOSE int signals = signal_source();
+	struct pollfd polls[] = {{.fd = s->ended, .events = POLLIN},
+				 {.fd = signals, .events = POLLIN}};
+	bool asked = false;
+
+	while (!(polls[0].revents & POLLIN)) {
+		struct signalfd_siginfo info;
+
+		if (poll(polls, 2, -1) < 0 || !(polls[1].revents & POLLIN))
+			continue;
+		if (read(signals, &info, sizeof(info)) != sizeof(info))
+			continue;
+		if (asked) {
+			log_warning("second signal: ending with files still open");
+			break;
+		}
+		asked = true;
+		log_notice("signal %u: unmounting", info.ssi_signo);
+		unmount_lazily(s);
+	}
+	stop_serving(s);
+}
+
+void session_end(struct session *s)
+{
+	if (!s)
+		return;
+	if (s->fuse) {
+		stop_serving(s);
+		fuse_session_unmount(s->fuse);
+		fuse_session_destroy(s->fuse);
+	}
+	if (s->ended >= 0)
+		close(s->ended);
+	free(s->threads);
+	free(s->mountpoint);
+	free(s);
+}
+
+/* ---- mounting -------------------------------------------------------------------------------- */
+
+static char last_words[400]; /* what libfuse said last, for our one line */
+
+__attribute__((format(printf, 2, 0))) static void hear(enum fuse_log_level level,
+						       const char *format, va_list args)
+{
+	char line[sizeof(last_words)];
+
+	vsnprintf(line, sizeof(line), format, args);
+	line[strcspn(line, "\n")] = 0;
+	if (level >= FUSE_LOG_DEBUG)
+		fprintf(stderr, "%s\n", line);
+	else
+		snprintf(last_words, sizeof(last_words), "%s", line);
+}
+
+/* Commas and the like would end the option. */
+static void mount_name(char *to, size_t size, const char *volume_name)
+{
+	snprintf(to, size, "%s", volume_name);
+	for (; *to; to++)
+		if (*to == ',' || *to == '\\' || *to == '\'' || *to == '"' ||
+		    (unsigned char)*to <= ' ' || (unsigned char)*to >= 0x7f)
+			*to = '_';
+}
+
+static int new_session(struct session *s, struct image *image, const struct options *o,
+		       const char *volume_name)
+{
+	char name[128], list[1024];
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	int rc;
+
+	mount_name(name, sizeof(name), volume_name);
+	/* fsname must not look like a device: systemd would unmount it. */
+	snprintf(list, sizeof(list), "-ofsname=remapfs:%s,subtype=remapfs,default_permissions%s%s%s%s",
+		 name, o->read_only ? ",ro" : "", o->allow_other ? ",allow_other" : "",
+		 o->allow_root ? ",allow_root" : "", o->mount);
+	rc = fuse_opt_add_arg(&args, "remapfs") | fuse_opt_add_arg(&args, list);
+	if (o->debug)
+		rc |= fuse_opt_add_arg(&args, "-d");
+	if (rc == 0)
+		s->fuse = fuse_session_new(&args, &image_ops, sizeof(image_ops), image);
+	fuse_opt_free_args(&args);
+	return s->fuse ? 0 : -EINVAL;
+}
+
+int session_mount(struct image *image, const struct options *options, const char *mountpoint,
+		  const char *volume_name, struct session **ret, struct error *err)
+{
+	struct session *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return error_set(err, ENOMEM, "out of memory; end other programs");
+	fuse_set_log_func(hear);
+	s->ended = eventfd(0, EFD_CLOEXEC);
+	s->mountpoint = strdup(mountpoint);
+	if (s->ended >= 0 && s->mountpoint && new_session(s, image, options, volume_name) == 0 &&
+	    fuse_session_mount(s->fuse, mountpoint) == 0) {
+		*ret = s;
+		return 0;
+	}
+	error_set(err, EIO, "cannot mount at '%s': %s; check /dev/fuse and the mount options",
+		  mountpoint, last_words[0] ? last_words : "FUSE refused it");
+	if (s->fuse)
+		fuse_session_destroy(s->fuse);
+	s->fuse = NULL;
+	session_end(s);
+	return -EIO;
+}

@@ -1,0 +1,72 @@
+#include "fuse/survive.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "remapfs/cleanup.h"
+#include "remapfs/error.h"
+#include "remapfs/log.h"
+
+#ifndef PR_SET_IO_FLUSHER
+#define PR_SET_IO_FLUSHER 57
+#endif
+
+/* Allocations of this process do not start writeback that would need it. */
+static int io_flusher(void)
+{
+	return prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0 ? -errno : 0;
+}
+
+/*
+ * Pages once touched stay. With a limit on locked memory it would make later
+ * allocations fail, which is worse than to be paged.
+ */
+static int lock_memory(void)
+{
+	struct rlimit limit;
+
+	if (geteuid() != 0 && (getrlimit(RLIMIT_MEMLOCK, &limit) < 0 ||
+			       limit.rlim_cur != RLIM_INFINITY))
+		return -EPERM;
+	return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0 ? -errno : 0;
+}
+
+static int spare_from_oom(void)
+{
+	CLEANUP_CLOSE int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	return write(fd, "-900", 4) == 4 ? 0 : -errno;
+}
+
+void survive(void)
+{
+	static const struct {
+		const char *name;
+		int (*take)(void);
+	} measures[] = {
+		{"PR_SET_IO_FLUSHER", io_flusher},
+		{"mlockall", lock_memory},
+		{"oom_score_adj", spare_from_oom},
+	};
+	char refused[256] = "";
+
+	for (size_t i = 0; i < sizeof(measures) / sizeof(measures[0]); i++) {
+		int rc = measures[i].take();
+		size_t used = strlen(refused);
+
+		if (rc < 0)
+			snprintf(refused + used, sizeof(refused) - used, "%s%s (%s)",
+				 used ? ", " : "", measures[i].name, errno_name(-rc));
+	}
+	if (refused[0])
+		log_notice("not guarded against memory pressure: refused were %s; root has them",
+			   refused);
+}

@@ -1,0 +1,210 @@
+#include "spare/format.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "remapfs/cleanup.h"
+
+#define FORMAT_VERSION 1u
+#define MAGIC "REMAPFS\n"
+
+/* As on disk. The rest of the block is zero. */
+struct superblock {
+	char magic[8];
+	uint32_t version;
+	uint32_t sector_size;
+	uint8_t volume[16];
+	uint8_t spare[16];
+	uint32_t spare_id;
+	uint32_t reserved;
+	uint64_t main_sectors;
+	uint64_t slots;
+	uint64_t bytes;    /* of the region */
+	uint64_t checksum; /* XXH3 of all bytes before it */
+} __attribute__((packed));
+
+struct raw_descriptor {
+	uint64_t sector;
+	uint64_t sequence;
+	uint32_t data_sum;
+	uint32_t reserved;
+	uint64_t checksum; /* XXH3 of all bytes before it, seeded with the slot */
+} __attribute__((packed));
+
+_Static_assert(sizeof(struct raw_descriptor) == DESCRIPTOR_BYTES, "on-disk format");
+
+/* ---- layout ------------------------------------------------------------------ */
+
+static uint64_t round_up(uint64_t bytes)
+{
+	return (bytes + SPARE_BLOCK - 1) / SPARE_BLOCK * SPARE_BLOCK;
+}
+
+static uint64_t table_bytes(slot_t slots)
+{
+	return round_up(slots * DESCRIPTOR_BYTES);
+}
+
+struct spare_layout spare_layout(uint64_t bytes, uint32_t sector_size)
+{
+	struct spare_layout l = {.table_offset = SPARE_BLOCK};
+	uint64_t room;
+
+	bytes -= bytes % SPARE_BLOCK;
+	if (bytes < 3 * SPARE_BLOCK)
+		return l;
+	room = bytes - 2 * SPARE_BLOCK;
+	l.slots = room / (sector_size + DESCRIPTOR_BYTES);
+	while (l.slots > 0 && table_bytes(l.slots) + round_up(l.slots * sector_size) > room)
+		l.slots--;
+	if (l.slots > SLOT_MAX)
+		l.slots = SLOT_MAX;
+	l.slots_offset = SPARE_BLOCK + table_bytes(l.slots);
+	l.backup_offset = bytes - SPARE_BLOCK;
+	return l;
+}
+
+uint64_t spare_bytes_min(uint32_t sector_size)
+{
+	return 2 * SPARE_BLOCK + table_bytes(SPARE_SLOTS_MIN) +
+	       round_up((uint64_t)SPARE_SLOTS_MIN * sector_size);
+}
+
+/* ---- superblocks --------------------------------------------------------------- */
+
+static uint64_t superblock_sum(const struct superblock *s)
+{
+	return XXH3_64bits(s, offsetof(struct superblock, checksum));
+}
+
+static void superblock_encode(void *block, const struct spare_identity *id, uint64_t bytes)
+{
+	struct superblock s = {
+		.magic = {0},
+		.version = htole32(FORMAT_VERSION),
+		.sector_size = htole32(id->sector_size),
+		.spare_id = htole32(id->id),
+		.main_sectors = htole64(id->main_sectors),
+		.slots = htole64(spare_layout(bytes, id->sector_size).slots),
+		.bytes = htole64(bytes),
+	};
+
+	memcpy(s.magic, MAGIC, sizeof(s.magic));
+	memcpy(s.volume, id->volume, sizeof(s.volume));
+	memcpy(s.spare, id->spare, sizeof(s.spare));
+	s.checksum = htole64(superblock_sum(&s));
+	memset(block, 0, SPARE_BLOCK);
+	memcpy(block, &s, sizeof(s));
+}
+
+static int superblock_decode(const void *block, uint64_t bytes, struct spare_identity *ret)
+{
+	struct superblock s;
+
+	memcpy(&s, block, sizeof(s));
+	if (memcmp(s.magic, MAGIC, sizeof(s.magic)) != 0)
+		return -ENOENT;
+	/* A newer version may checksum differently: its number comes first. */
+	if (le32toh(s.version) > FORMAT_VERSION)
+		return -EPROTO;
+	if (le64toh(s.checksum) != superblock_sum(&s) || le64toh(s.bytes) != bytes)
+		return -ENOENT;
+	ret->sector_size = le32toh(s.sector_size);
+	ret->id = le32toh(s.spare_id);
+	ret->main_sectors = le64toh(s.main_sectors);
+	memcpy(ret->volume, s.volume, sizeof(s.volume));
+	memcpy(ret->spare, s.spare, sizeof(s.spare));
+	return 0;
+}
+
+int superblock_read(struct device *d, uint64_t offset, struct spare_identity *ret)
+{
+	CLEANUP_FREE void *block = NULL;
+	int rc;
+
+	if (posix_memalign(&block, SPARE_BLOCK, SPARE_BLOCK) != 0)
+		return -ENOMEM;
+	rc = device_read(d, block, SPARE_BLOCK, offset);
+	return rc < 0 ? rc : superblock_decode(block, d->geometry.size, ret);
+}
+
+int spare_probe(struct device *d, struct spare_identity *ret)
+{
+	uint64_t backup = spare_layout(d->geometry.size, 512).backup_offset;
+	int rc;
+
+	if (backup == 0)
+		return -ENOENT;
+	rc = superblock_read(d, 0, ret);
+	if (rc == 0 || rc == -EPROTO)
+		return rc;
+	return superblock_read(d, backup, ret);
+}
+
+/* The table is cleared first: a spare is one of ours only when it is whole. */
+int spare_format(struct device *d, const struct spare_identity *id)
+{
+	struct spare_layout l = spare_layout(d->geometry.size, id->sector_size);
+	CLEANUP_FREE void *block = NULL;
+	int rc = 0;
+
+	if (posix_memalign(&block, SPARE_BLOCK, SPARE_BLOCK) != 0)
+		return -ENOMEM;
+	memset(block, 0, SPARE_BLOCK);
+	for (uint64_t at = l.table_offset; rc == 0 && at < l.slots_offset; at += SPARE_BLOCK)
+		rc = device_write(d, block, SPARE_BLOCK, at);
+	rc = rc < 0 ? rc : device_flush(d);
+	superblock_encode(block, id, d->geometry.size);
+	rc = rc < 0 ? rc : device_write(d, block, SPARE_BLOCK, 0);
+	rc = rc < 0 ? rc : device_write(d, block, SPARE_BLOCK, l.backup_offset);
+	return rc < 0 ? rc : device_flush(d);
+}
+
+/* ---- descriptors ----------------------------------------------------------------- */
+
+uint32_t spare_data_sum(const void *sector, uint32_t sector_size)
+{
+	return (uint32_t)XXH3_64bits(sector, sector_size);
+}
+
+/* The spare's own id is part of the sum: a table copied from elsewhere is wrong. */
+static uint64_t descriptor_sum(const struct raw_descriptor *r, const struct spare_identity *id,
+			       slot_t slot)
+{
+	uint64_t seed = XXH3_64bits_withSeed(id->spare, sizeof(id->spare), slot);
+
+	return XXH3_64bits_withSeed(r, offsetof(struct raw_descriptor, checksum), seed);
+}
+
+void descriptor_encode(void *to, const struct spare_identity *id, slot_t slot,
+		       const struct descriptor *d)
+{
+	struct raw_descriptor r = {
+		.sector = htole64(d->sector),
+		.sequence = htole64(d->sequence),
+		.data_sum = htole32(d->data_sum),
+	};
+
+	r.checksum = htole64(descriptor_sum(&r, id, slot));
+	memcpy(to, &r, sizeof(r));
+}
+
+int descriptor_decode(const void *from, const struct spare_identity *id, slot_t slot,
+		      struct descriptor *ret)
+{
+	static const struct raw_descriptor free_slot;
+	struct raw_descriptor r;
+
+	memcpy(&r, from, sizeof(r));
+	if (memcmp(&r, &free_slot, sizeof(r)) == 0)
+		return -ENOENT;
+	if (le64toh(r.checksum) != descriptor_sum(&r, id, slot))
+		return -EBADMSG;
+	ret->sector = le64toh(r.sector);
+	ret->sequence = le64toh(r.sequence);
+	ret->data_sum = le32toh(r.data_sum);
+	return 0;
+}

@@ -1,0 +1,33 @@
+/*
+ * The on-spare format, version 1. All numbers are little-endian; see
+ * docs/format.md. Internal to spare/.
+ */
+#ifndef SPARE_FORMAT_H
+#define SPARE_FORMAT_H
+
+#include "remapfs/spare.h"
+
+#define SPARE_BLOCK 4096u /* superblocks and alignment, bytes */
+#define DESCRIPTOR_BYTES 32u
+
+/* One slot. All zeros: free. */
+struct descriptor {
+	uint64_t sector;
+	uint64_t sequence; /* > 0; the greatest one of a sector holds it */
+	uint32_t data_sum; /* of the data first written */
+};
+
+/* Encodes into (decodes from) DESCRIPTOR_BYTES at to (from). */
+void descriptor_encode(void *to, const struct spare_identity *, slot_t slot,
+		       const struct descriptor *);
+/* 0, -ENOENT: free, -EBADMSG: neither free nor valid for this slot. */
+int descriptor_decode(const void *from, const struct spare_identity *, slot_t slot,
+		      struct descriptor *ret);
+
+/*
+ * Reads one superblock. -ENOENT: not one of ours or damaged, -EPROTO: newer
+ * format, or a device error.
+ */
+int superblock_read(struct device *, uint64_t offset, struct spare_identity *ret);
+
+#endif

@@ -1,0 +1,276 @@
+/*
+ * A spare that is open: its slots, which of them are free, and their data.
+ *
+ * Free slots are found by going round (next fit): sectors that fail one after
+ * the other get slots one after the other, and a slot just given back is the
+ * last to be used again.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "remapfs/cleanup.h"
+#include "spare/spare_impl.h"
+
+#define NO_TABLE UINT64_MAX
+
+static bool bit_get(const uint64_t *bits, slot_t i)
+{
+	return bits[i / 64] >> (i % 64) & 1;
+}
+
+static void bit_set(uint64_t *bits, slot_t i)
+{
+	bits[i / 64] |= (uint64_t)1 << (i % 64);
+}
+
+static void bit_clear(uint64_t *bits, slot_t i)
+{
+	bits[i / 64] &= ~((uint64_t)1 << (i % 64));
+}
+
+/* ---- life ------------------------------------------------------------------- */
+
+static int check_identity(struct device *d, const struct spare_identity *expected,
+			  bool *ret_damaged, struct error *err)
+{
+	struct spare_identity found, backup;
+	uint64_t backup_offset = spare_layout(d->geometry.size, expected->sector_size).backup_offset;
+	int first, second, rc;
+
+	if (backup_offset == 0)
+		return error_set(err, EBADMSG, "spare %u is too small to be the one of this volume; "
+				 "give the right file back its place", expected->id);
+	first = superblock_read(d, 0, &found);
+	second = superblock_read(d, backup_offset, &backup);
+	rc = first == 0 ? 0 : second == 0 ? 0 : first == -EPROTO ? first : second;
+	if (rc == -EPROTO)
+		return error_set(err, EPROTO, "spare %u has a newer format; use a newer remapfs",
+				 expected->id);
+	if (rc < 0)
+		return error_set(err, EBADMSG, "spare %u carries no remapfs superblock (%s); give "
+				 "the right file back its place", expected->id, errno_name(-rc));
+	if (first < 0)
+		found = backup;
+	if (uuid_compare(found.volume, expected->volume) != 0 ||
+	    uuid_compare(found.spare, expected->spare) != 0 || found.id != expected->id ||
+	    found.sector_size != expected->sector_size ||
+	    found.main_sectors != expected->main_sectors)
+		return error_set(err, EBADMSG, "spare %u belongs to another volume or is another "
+				 "spare; give the right file back its place", expected->id);
+	*ret_damaged = first < 0 || second < 0 || memcmp(&found, &backup, sizeof(found)) != 0;
+	return 0;
+}
+
+static int allocate_state(struct spare *s)
+{
+	size_t words = (size_t)((s->layout.slots + 63) / 64);
+
+	s->taken = calloc(words, sizeof(*s->taken));
+	s->bad = calloc(words, sizeof(*s->bad));
+	if (!s->taken || !s->bad ||
+	    posix_memalign(&s->table, SPARE_BLOCK, s->identity.sector_size) != 0)
+		return -ENOMEM;
+	s->table_at = NO_TABLE;
+	return 0;
+}
+
+int spare_open(struct device *device, const struct spare_identity *expected, struct spare **ret,
+	       bool *ret_damaged, struct error *err)
+{
+	struct spare *s = calloc(1, sizeof(*s));
+	int rc;
+
+	if (!s) {
+		device_close(device);
+		return error_set(err, ENOMEM, "out of memory; end other programs");
+	}
+	s->device = device;
+	s->identity = *expected;
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_mutex_init(&s->flushing, NULL);
+	rc = check_identity(device, expected, ret_damaged, err);
+	if (rc == 0) {
+		s->layout = spare_layout(device->geometry.size, expected->sector_size);
+		rc = allocate_state(s);
+		if (rc < 0)
+			error_set(err, -rc, "out of memory; end other programs");
+	}
+	if (rc < 0) {
+		spare_close(s);
+		return rc;
+	}
+	*ret = s;
+	return 0;
+}
+
+void spare_close(struct spare *s)
+{
+	if (!s)
+		return;
+	device_close(s->device);
+	pthread_mutex_destroy(&s->lock);
+	pthread_mutex_destroy(&s->flushing);
+	free(s->taken);
+	free(s->bad);
+	free(s->table);
+	free(s);
+}
+
+spare_id_t spare_id(const struct spare *s)
+{
+	return s->identity.id;
+}
+
+struct device *spare_device(struct spare *s)
+{
+	return s->device;
+}
+
+/* ---- allocation ---------------------------------------------------------------- */
+
+struct spare_counts spare_counts(struct spare *s)
+{
+	HOLD_LOCK(&s->lock);
+
+	return (struct spare_counts){
+		.slots = s->layout.slots,
+		.used = s->used_count,
+		.bad = s->bad_count,
+		.free = s->layout.slots - s->used_count - s->bad_count,
+	};
+}
+
+/* The first free slot in [from, to); to when there is none. */
+static slot_t find_free(const struct spare *s, slot_t from, slot_t to)
+{
+	while (from < to) {
+		if (from % 64 == 0 && s->taken[from / 64] == UINT64_MAX)
+			from += 64;
+		else if (bit_get(s->taken, from))
+			from++;
+		else
+			return from;
+	}
+	return to;
+}
+
+uint64_t spare_allocate(struct spare *s, uint64_t want, slot_t *ret_first)
+{
+	HOLD_LOCK(&s->lock);
+	slot_t slots = s->layout.slots, first, end;
+
+	if (spare_failed(s) || s->used_count + s->bad_count == slots)
+		return 0;
+	first = find_free(s, s->next, slots);
+	if (first == slots)
+		first = find_free(s, 0, s->next);
+	for (end = first; end < slots && end - first < want && !bit_get(s->taken, end); end++)
+		bit_set(s->taken, end);
+	s->used_count += end - first;
+	s->next = end == slots ? 0 : end;
+	*ret_first = first;
+	return end - first;
+}
+
+void spare_release(struct spare *s, slot_t first, uint64_t count)
+{
+	HOLD_LOCK(&s->lock);
+
+	for (slot_t i = first; i < first + count; i++) {
+		if (!bit_get(s->taken, i))
+			continue;
+		if (bit_get(s->bad, i))
+			s->bad_count--;
+		else
+			s->used_count--;
+		bit_clear(s->taken, i);
+		bit_clear(s->bad, i);
+	}
+}
+
+static bool in_range(const struct spare *s, slot_t first, uint64_t count)
+{
+	return first <= s->layout.slots && count <= s->layout.slots - first;
+}
+
+int spare_take(struct spare *s, slot_t first, uint64_t count)
+{
+	HOLD_LOCK(&s->lock);
+
+	if (!in_range(s, first, count))
+		return -ERANGE;
+	for (slot_t i = first; i < first + count; i++)
+		if (bit_get(s->taken, i))
+			return -EEXIST;
+	for (slot_t i = first; i < first + count; i++)
+		bit_set(s->taken, i);
+	s->used_count += count;
+	return 0;
+}
+
+void spare_mark_bad(struct spare *s, slot_t first, uint64_t count)
+{
+	HOLD_LOCK(&s->lock);
+
+	for (slot_t i = first; i < first + count; i++) {
+		if (bit_get(s->bad, i))
+			continue;
+		if (bit_get(s->taken, i))
+			s->used_count--;
+		bit_set(s->taken, i);
+		bit_set(s->bad, i);
+		s->bad_count++;
+	}
+}
+
+void spare_fail(struct spare *s)
+{
+	atomic_store(&s->failed, true);
+}
+
+bool spare_failed(const struct spare *s)
+{
+	return atomic_load(&s->failed);
+}
+
+/* ---- I/O on slots ---------------------------------------------------------------- */
+
+int spare_read(struct spare *s, void *buf, slot_t first, uint64_t count)
+{
+	uint32_t size = s->identity.sector_size;
+
+	return device_read(s->device, buf, count * size, s->layout.slots_offset + first * size);
+}
+
+int spare_write(struct spare *s, const void *buf, slot_t first, uint64_t count)
+{
+	uint32_t size = s->identity.sector_size;
+	int rc = device_write(s->device, buf, count * size, s->layout.slots_offset + first * size);
+
+	/* After the write: a flush that begins once this returned must see it. */
+	atomic_store(&s->dirty, true);
+	return rc;
+}
+
+int spare_flush(struct spare *s)
+{
+	HOLD_LOCK(&s->flushing);
+
+	if (atomic_load(&s->flush_failed))
+		return -EIO;
+	if (!atomic_exchange(&s->dirty, false))
+		return 0;
+	if (device_flush(s->device) == 0)
+		return 0;
+	atomic_store(&s->flush_failed, true);
+	return -EIO;
+}
+
+int spare_alive(struct spare *s)
+{
+	struct spare_identity found;
+	int rc = superblock_read(s->device, 0, &found);
+
+	return rc == 0 ? 0 : superblock_read(s->device, s->layout.backup_offset, &found);
+}

@@ -1,0 +1,92 @@
+/*
+ * The slot table: which sector each slot holds, as the spare itself tells it.
+ *
+ * A descriptor is written after its data and before the one flush that a remap
+ * waits for, so it costs no flush of its own. Table sectors are rewritten
+ * whole; the one touched last is kept, since slots are given out in order.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "spare/spare_impl.h"
+
+#define NO_TABLE UINT64_MAX
+
+static uint32_t per_sector(const struct spare *s)
+{
+	return s->identity.sector_size / DESCRIPTOR_BYTES;
+}
+
+static int load(struct spare *s, slot_t slot)
+{
+	uint64_t at = s->layout.table_offset +
+		      slot / per_sector(s) * s->identity.sector_size;
+	int rc;
+
+	if (s->table_at == at)
+		return 0;
+	s->table_at = NO_TABLE;
+	rc = device_read(s->device, s->table, s->identity.sector_size, at);
+	if (rc == 0)
+		s->table_at = at;
+	return rc;
+}
+
+static int save(struct spare *s)
+{
+	int rc = device_write(s->device, s->table, s->identity.sector_size, s->table_at);
+
+	atomic_store(&s->dirty, true);
+	/* What a failed write left behind is not known: read it anew. */
+	if (rc < 0)
+		s->table_at = NO_TABLE;
+	return rc;
+}
+
+/* Encodes count descriptors, table sector by table sector; sums NULL clears. */
+static int update(struct spare *s, slot_t first, uint64_t count, struct descriptor d,
+		  const uint32_t *sums)
+{
+	for (uint64_t i = 0; i < count;) {
+		int rc = load(s, first + i);
+
+		if (rc < 0)
+			return rc;
+		do {
+			char *at = (char *)s->table +
+				   (first + i) % per_sector(s) * DESCRIPTOR_BYTES;
+
+			if (!sums) {
+				memset(at, 0, DESCRIPTOR_BYTES);
+				continue;
+			}
+			d.data_sum = sums[i];
+			descriptor_encode(at, &s->identity, first + i, &d);
+			d.sector++;
+		} while (++i < count && (first + i) % per_sector(s) != 0);
+		rc = save(s);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+int spare_describe(struct spare *s, slot_t first, uint64_t count, sector_t sector,
+		   uint64_t sequence, const uint32_t *sums)
+{
+	return update(s, first, count,
+		      (struct descriptor){.sector = sector, .sequence = sequence}, sums);
+}
+
+int spare_clear(struct spare *s, slot_t first, uint64_t count)
+{
+	return update(s, first, count, (struct descriptor){0}, NULL);
+}
+
+void spare_table_group(const struct spare *s, slot_t slot, slot_t *ret_first, uint64_t *ret_count)
+{
+	slot_t first = slot - slot % per_sector(s), left = s->layout.slots - first;
+
+	*ret_first = first;
+	*ret_count = left < per_sector(s) ? left : per_sector(s);
+}

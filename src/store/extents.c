@@ -1,0 +1,190 @@
+/*
+ * The rows that are the map: remap, pending and bad_slot.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "store/statement.h"
+
+/* A row of remap or pending, whole. */
+struct row {
+	struct extent extent;
+	uint64_t sequence;
+	char error[16], at[32];
+};
+
+static const char *text_or_null(const char *text)
+{
+	return text[0] ? text : NULL;
+}
+
+static int insert(struct store *s, const struct row *r)
+{
+	const struct extent *e = &r->extent;
+	bool on_spare = e->spare != ON_MAIN;
+
+	if (e->state == SECTOR_REMAPPED)
+		return store_run(s, store_bind(s, SQL_REMAP_INSERT, "iiiiitt", (int64_t)e->start,
+					       (int64_t)e->count, (int64_t)e->spare,
+					       (int64_t)e->slot, (int64_t)r->sequence,
+					       text_or_null(r->error), text_or_null(r->at)));
+	if (on_spare)
+		return store_run(s, store_bind(s, SQL_PENDING_INSERT, "iiiitt", (int64_t)e->start,
+					       (int64_t)e->count, (int64_t)e->spare,
+					       (int64_t)e->slot, text_or_null(r->error),
+					       text_or_null(r->at)));
+	return store_run(s, store_bind(s, SQL_PENDING_INSERT, "iinntt", (int64_t)e->start,
+				       (int64_t)e->count, text_or_null(r->error),
+				       text_or_null(r->at)));
+}
+
+/* 1: *ret is the first row that overlaps [start, end), 0: none. */
+static int overlapping(struct store *s, enum sector_state state, sector_t start, sector_t end,
+		       struct row *ret)
+{
+	sqlite3_stmt *row = store_bind(s, state == SECTOR_REMAPPED ? SQL_REMAP_OVERLAP
+								   : SQL_PENDING_OVERLAP,
+				       "ii", (int64_t)start, (int64_t)end);
+	int rc = store_step(s, row);
+
+	if (rc <= 0)
+		return rc;
+	*ret = (struct row){
+		.extent = {
+			.start = (sector_t)sqlite3_column_int64(row, 0),
+			.count = (uint64_t)sqlite3_column_int64(row, 1),
+			.state = state,
+			.spare = (spare_id_t)sqlite3_column_int64(row, 2),
+			.slot = (slot_t)sqlite3_column_int64(row, 3),
+		},
+		.sequence = (uint64_t)sqlite3_column_int64(row, 4),
+	};
+	store_text(row, 5, ret->error, sizeof(ret->error));
+	store_text(row, 6, ret->at, sizeof(ret->at));
+	store_done(row);
+	return 1;
+}
+
+/* Cuts [start, end) out of the rows of one table. */
+static int cut(struct store *s, enum sector_state state, sector_t start, sector_t end)
+{
+	enum statement delete = state == SECTOR_REMAPPED ? SQL_REMAP_DELETE : SQL_PENDING_DELETE;
+	struct row old;
+	int rc;
+
+	while ((rc = overlapping(s, state, start, end, &old)) > 0) {
+		struct extent e = old.extent;
+
+		rc = store_run(s, store_bind(s, delete, "i", (int64_t)e.start));
+		if (rc == 0 && e.start < start) {
+			old.extent = extent_part(e, e.start, start - e.start);
+			rc = insert(s, &old);
+		}
+		if (rc == 0 && extent_end(&e) > end) {
+			old.extent = extent_part(e, end, extent_end(&e) - end);
+			rc = insert(s, &old);
+		}
+		if (rc < 0)
+			return rc;
+	}
+	return rc;
+}
+
+int store_set_extent(struct store *s, const struct extent *e, int error, uint64_t sequence)
+{
+	struct row r = {.extent = *e, .sequence = sequence};
+	int rc = cut(s, SECTOR_REMAPPED, e->start, extent_end(e));
+
+	rc = rc < 0 ? rc : cut(s, SECTOR_PENDING, e->start, extent_end(e));
+	if (rc < 0 || e->state == SECTOR_GOOD)
+		return rc;
+	if (error)
+		strncpy(r.error, errno_name(error), sizeof(r.error) - 1);
+	return insert(s, &r);
+}
+
+int store_each_extent(struct store *s, int (*fn)(void *context, const struct extent *),
+		      void *context)
+{
+	sqlite3_stmt *row = store_statement(s, SQL_EXTENTS);
+	int rc;
+
+	while ((rc = store_step(s, row)) > 0) {
+		struct extent e = {
+			.start = (sector_t)sqlite3_column_int64(row, 0),
+			.count = (uint64_t)sqlite3_column_int64(row, 1),
+			.state = sqlite3_column_int(row, 2) == 1 ? SECTOR_REMAPPED : SECTOR_PENDING,
+			.spare = (spare_id_t)sqlite3_column_int64(row, 3),
+			.slot = (slot_t)sqlite3_column_int64(row, 4),
+		};
+
+		rc = fn(context, &e);
+		if (rc != 0) {
+			store_done(row);
+			return rc;
+		}
+	}
+	return rc;
+}
+
+/* ---- bad slots --------------------------------------------------------------------- */
+
+/* The first run of bad slots that ends after slot; UINT64_MAX: none. */
+static int bad_from(struct store *s, spare_id_t spare, slot_t slot, slot_t *ret_first,
+		    slot_t *ret_end)
+{
+	sqlite3_stmt *row = store_bind(s, SQL_BAD_SLOT_NEXT, "ii", (int64_t)spare, (int64_t)slot);
+	int rc = store_step(s, row);
+
+	*ret_first = *ret_end = UINT64_MAX;
+	if (rc <= 0)
+		return rc;
+	*ret_first = (slot_t)sqlite3_column_int64(row, 0);
+	*ret_end = *ret_first + (slot_t)sqlite3_column_int64(row, 1);
+	store_done(row);
+	return 0;
+}
+
+int store_add_bad_slots(struct store *s, spare_id_t spare, slot_t first, uint64_t count, int error)
+{
+	slot_t end = first + count;
+
+	while (first < end) {
+		slot_t bad, bad_end, stop;
+		int rc = bad_from(s, spare, first, &bad, &bad_end);
+
+		if (rc < 0)
+			return rc;
+		if (bad <= first) {
+			first = bad_end;
+			continue;
+		}
+		stop = bad < end ? bad : end;
+		rc = store_run(s, store_bind(s, SQL_BAD_SLOT_INSERT, "iiit", (int64_t)spare,
+					     (int64_t)first, (int64_t)(stop - first),
+					     error ? errno_name(error) : NULL));
+		if (rc < 0)
+			return rc;
+		first = stop;
+	}
+	return 0;
+}
+
+int store_each_bad_slots(struct store *s,
+			 int (*fn)(void *context, spare_id_t, slot_t first, uint64_t count),
+			 void *context)
+{
+	sqlite3_stmt *row = store_statement(s, SQL_BAD_SLOTS);
+	int rc;
+
+	while ((rc = store_step(s, row)) > 0) {
+		rc = fn(context, (spare_id_t)sqlite3_column_int64(row, 0),
+			(slot_t)sqlite3_column_int64(row, 1),
+			(uint64_t)sqlite3_column_int64(row, 2));
+		if (rc != 0) {
+			store_done(row);
+			return rc;
+		}
+	}
+	return rc;
+}

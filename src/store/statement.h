@@ -1,0 +1,92 @@
+/*
+ * Every SQL statement of the program, by name, and how one is run. Internal
+ * to store/.
+ */
+#ifndef STORE_STATEMENT_H
+#define STORE_STATEMENT_H
+
+#include <sqlite3.h>
+
+#include "remapfs/store.h"
+
+enum statement {
+	SQL_BEGIN,
+	SQL_COMMIT,
+	SQL_ROLLBACK,
+	SQL_VOLUME_INSERT,
+	SQL_VOLUME_READ,
+	SQL_VOLUME_COUNT_OPEN,
+	SQL_SPARE_INSERT,
+	SQL_SPARE_READ,
+	SQL_SPARE_USAGE,
+	SQL_REMAP_INSERT,
+	SQL_REMAP_DELETE,
+	SQL_REMAP_OVERLAP,
+	SQL_PENDING_INSERT,
+	SQL_PENDING_DELETE,
+	SQL_PENDING_OVERLAP,
+	SQL_EXTENTS,
+	SQL_BAD_SLOT_INSERT,
+	SQL_BAD_SLOT_NEXT,
+	SQL_BAD_SLOTS,
+	SQL_HISTORY_INSERT,
+	SQL_HISTORY_LIFE,
+	SQL_FAULT_INSERT,
+	SQL_FAULT_READ,
+	SQL_FAULT_DELETE,
+	SQL_FAULT_DELETE_ALL,
+	SQL_FAULT_DELETE_IN,
+	SQL_TOTALS,
+	SQL_TIME,
+	SQL_LIST_REMAPS,
+	SQL_LIST_PENDING,
+	SQL_LIST_HISTORY,
+	SQL_LIST_FAULTS,
+	SQL_COUNT,
+};
+
+struct store {
+	sqlite3 *db;
+	sqlite3_stmt *statements[SQL_COUNT]; /* prepared at first use */
+	struct store_volume volume;
+	struct store_spare *spares;
+	size_t spare_count;
+};
+
+/* The negative errno for what SQLite last said, as store.h lists them. */
+int store_errno(struct store *);
+
+/*
+ * The prepared statement, reset and without bindings; NULL: see store_errno.
+ * It stays with the store.
+ */
+sqlite3_stmt *store_statement(struct store *, enum statement);
+
+/*
+ * Binds by type letters from the arguments: 'i' int64_t, 't' const char *
+ * (NULL: null; must live until the statement is done), 'n' nothing: null.
+ */
+sqlite3_stmt *store_bind(struct store *, enum statement, const char *types, ...);
+
+/* Runs a statement that returns no rows. NULL passes its error on. */
+int store_run(struct store *, sqlite3_stmt *);
+
+/* 1: a row is there, 0: no more, or a negative errno. Resets at the end. */
+int store_step(struct store *, sqlite3_stmt *);
+
+/* Ends a statement before its last row. */
+void store_done(sqlite3_stmt *);
+
+/* Copies a text column; "" for NULL. */
+void store_text(sqlite3_stmt *, int column, char *to, size_t size);
+
+/* A connection to the database at path, set up as store.h promises. */
+int store_connect(const char *path, int flags, struct store **ret, struct error *err);
+
+/* Brings the schema from its version to the newest, in one transaction. */
+int store_migrate(struct store *, int version, struct error *err);
+
+/* Copies the volume and spare rows into the store. */
+int store_read_volume(struct store *);
+
+#endif

@@ -1,0 +1,272 @@
+/*
+ * Opening and closing the database, its schema version, and transactions.
+ */
+#include "remapfs/store.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "store/schema.h"
+#include "store/statement.h"
+
+#define APPLICATION_ID 0x524d4653 /* 'RMFS', as in schema/1.sql */
+
+/* Durable at COMMIT: in WAL mode only FULL syncs the log each time. */
+static const char setup[] = "PRAGMA journal_mode = WAL;"
+			    "PRAGMA synchronous = FULL;"
+			    "PRAGMA foreign_keys = ON;"
+			    "PRAGMA trusted_schema = OFF;"
+			    "PRAGMA journal_size_limit = 67108864;";
+
+static int newest_version(void)
+{
+	int n = 0;
+
+	while (store_schema[n])
+		n++;
+	return n;
+}
+
+/* ---- life ---------------------------------------------------------------------- */
+
+void store_close(struct store *s)
+{
+	if (!s)
+		return;
+	for (int i = 0; i < SQL_COUNT; i++)
+		sqlite3_finalize(s->statements[i]);
+	sqlite3_close(s->db);
+	for (size_t i = 0; i < s->spare_count; i++)
+		free(s->spares[i].path);
+	free(s->spares);
+	free(s->volume.main_path);
+	free(s);
+}
+
+int store_connect(const char *path, int flags, struct store **ret, struct error *err)
+{
+	struct store *s = calloc(1, sizeof(*s));
+	int rc;
+
+	if (!s)
+		return error_set(err, ENOMEM, "out of memory; end other programs");
+	if (sqlite3_open_v2(path, &s->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+			    NULL) != SQLITE_OK) {
+		rc = s->db ? store_errno(s) : -ENOMEM;
+		error_set(err, -rc, "cannot open '%s': %s; check its permissions and those of its "
+			  "folder", path, s->db ? sqlite3_errmsg(s->db) : "out of memory");
+		store_close(s);
+		return rc;
+	}
+	sqlite3_busy_timeout(s->db, STORE_BUSY_MS);
+	sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	*ret = s;
+	return 0;
+}
+
+/* The value of a PRAGMA that is a number; -1 where it cannot be had. */
+static int pragma(struct store *s, const char *name)
+{
+	sqlite3_stmt *statement;
+	char text[64];
+	int value = -1;
+
+	snprintf(text, sizeof(text), "PRAGMA %s", name);
+	if (sqlite3_prepare_v2(s->db, text, -1, &statement, NULL) != SQLITE_OK)
+		return -1;
+	if (sqlite3_step(statement) == SQLITE_ROW)
+		value = sqlite3_column_int(statement, 0);
+	sqlite3_finalize(statement);
+	return value;
+}
+
+static int sqlite_error(struct store *s, int rc, const char *path, struct error *err)
+{
+	if (rc == -EBUSY)
+		return error_set(err, EBUSY, "volume '%s' is locked by another program; end that "
+				 "one's transaction", path);
+	if (rc == -EUCLEAN)
+		return error_set(err, EUCLEAN, "volume '%s' is damaged (%s); restore it from a "
+				 "copy", path, sqlite3_errcode(s->db) == SQLITE_OK
+				 ? "its rows are missing" : sqlite3_errmsg(s->db));
+	return error_set(err, -rc, "cannot use volume '%s': %s; check the file, its folder and "
+			 "the disk they are on", path, sqlite3_errmsg(s->db));
+}
+
+/* Whose database this is, and of which version. */
+static int check_version(struct store *s, const char *path, enum store_mode mode,
+			 struct error *err)
+{
+	int application = pragma(s, "application_id"), version, rc;
+
+	if (application == -1 && store_errno(s) != -EUCLEAN)
+		return sqlite_error(s, store_errno(s), path, err);
+	if (application != APPLICATION_ID)
+		return error_set(err, EUCLEAN, "'%s' is not a remapfs volume; give the file that "
+				 "'remapctl create' made", path);
+	version = pragma(s, "user_version");
+	if (version > newest_version())
+		return error_set(err, EUCLEAN, "volume '%s' has version %d, newer than %d; use a "
+				 "newer remapfs", path, version, newest_version());
+	if (version < 1)
+		return error_set(err, EUCLEAN, "volume '%s' is damaged (version %d); restore it "
+				 "from a copy", path, version);
+	if (version == newest_version())
+		return 0;
+	if (mode == STORE_READ)
+		return error_set(err, EUCLEAN, "volume '%s' has the older version %d; mount it "
+				 "once to bring it up to date", path, version);
+	rc = store_migrate(s, version, err);
+	return rc;
+}
+
+static int check_file(const char *path, struct error *err)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return error_set(err, errno, "cannot open volume '%s': %s; %s", path,
+				 strerror(errno), errno == ENOENT
+				 ? "make one with 'remapctl create'" : "check the path");
+	if (!S_ISREG(st.st_mode))
+		return error_set(err, EUCLEAN, "'%s' is not a remapfs volume; give the file that "
+				 "'remapctl create' made", path);
+	return 0;
+}
+
+int store_open(const char *path, enum store_mode mode, struct store **ret, struct error *err)
+{
+	struct store *s;
+	int rc = check_file(path, err);
+
+	if (rc < 0)
+		return rc;
+	rc = store_connect(path, mode == STORE_READ ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE,
+			   &s, err);
+	if (rc < 0)
+		return rc;
+	rc = check_version(s, path, mode, err);
+	if (rc == 0 && mode == STORE_WRITE && sqlite3_db_readonly(s->db, "main") == 1)
+		rc = error_set(err, EROFS, "volume '%s' is read-only; make it and its folder "
+			       "writable", path);
+	if (rc == 0 && mode == STORE_WRITE &&
+	    sqlite3_exec(s->db, setup, NULL, NULL, NULL) != SQLITE_OK)
+		rc = sqlite_error(s, store_errno(s), path, err);
+	if (rc == 0 && (rc = store_read_volume(s)) < 0)
+		sqlite_error(s, rc, path, err);
+	if (rc < 0) {
+		store_close(s);
+		return rc;
+	}
+	*ret = s;
+	return 0;
+}
+
+int store_migrate(struct store *s, int version, struct error *err)
+{
+	char text[64];
+	int rc = store_begin(s);
+
+	for (int v = version; rc == 0 && store_schema[v]; v++) {
+		if (sqlite3_exec(s->db, store_schema[v], NULL, NULL, NULL) != SQLITE_OK)
+			rc = store_errno(s);
+	}
+	snprintf(text, sizeof(text), "PRAGMA user_version = %d", newest_version());
+	if (rc == 0 && sqlite3_exec(s->db, text, NULL, NULL, NULL) != SQLITE_OK)
+		rc = store_errno(s);
+	rc = rc < 0 ? rc : store_commit(s);
+	if (rc == 0)
+		return 0;
+	error_set(err, -rc, "cannot bring the database to version %d: %s; check the disk it is on",
+		  newest_version(), sqlite3_errmsg(s->db));
+	store_rollback(s);
+	return rc;
+}
+
+/* ---- what a volume is -------------------------------------------------------------- */
+
+static int read_spares(struct store *s)
+{
+	sqlite3_stmt *row = store_statement(s, SQL_SPARE_READ);
+	int rc;
+
+	while ((rc = store_step(s, row)) > 0) {
+		struct store_spare *spare = realloc(s->spares, (s->spare_count + 1) * sizeof(*spare));
+
+		if (!spare)
+			return -ENOMEM;
+		s->spares = spare;
+		spare += s->spare_count;
+		*spare = (struct store_spare){
+			.id = (spare_id_t)sqlite3_column_int64(row, 0),
+			.offset = (uint64_t)sqlite3_column_int64(row, 3),
+			.length = (uint64_t)sqlite3_column_int64(row, 4),
+			.slots = (slot_t)sqlite3_column_int64(row, 5),
+		};
+		store_text(row, 1, spare->uuid, sizeof(spare->uuid));
+		spare->path = strdup((const char *)sqlite3_column_text(row, 2));
+		if (!spare->path)
+			return -ENOMEM;
+		s->spare_count++;
+	}
+	return rc;
+}
+
+int store_read_volume(struct store *s)
+{
+	sqlite3_stmt *row = store_statement(s, SQL_VOLUME_READ);
+	int rc = store_step(s, row);
+
+	if (rc <= 0)
+		return rc < 0 ? rc : -EUCLEAN;
+	store_text(row, 0, s->volume.uuid, sizeof(s->volume.uuid));
+	s->volume.main_path = strdup((const char *)sqlite3_column_text(row, 1));
+	s->volume.main_sectors = (uint64_t)sqlite3_column_int64(row, 2);
+	s->volume.sector_size = (uint32_t)sqlite3_column_int64(row, 3);
+	s->volume.opens = (uint64_t)sqlite3_column_int64(row, 4);
+	store_done(row);
+	return s->volume.main_path ? read_spares(s) : -ENOMEM;
+}
+
+const struct store_volume *store_volume(const struct store *s)
+{
+	return &s->volume;
+}
+
+const struct store_spare *store_spares(const struct store *s, size_t *ret_count)
+{
+	*ret_count = s->spare_count;
+	return s->spares;
+}
+
+int store_count_open(struct store *s)
+{
+	sqlite3_stmt *row = store_statement(s, SQL_VOLUME_COUNT_OPEN);
+	int rc = store_step(s, row);
+
+	if (rc > 0)
+		s->volume.opens = (uint64_t)sqlite3_column_int64(row, 0);
+	store_done(row);
+	return rc > 0 ? 0 : rc < 0 ? rc : -EUCLEAN;
+}
+
+/* ---- transactions -------------------------------------------------------------------- */
+
+int store_begin(struct store *s)
+{
+	return store_run(s, store_statement(s, SQL_BEGIN));
+}
+
+int store_commit(struct store *s)
+{
+	return store_run(s, store_statement(s, SQL_COMMIT));
+}
+
+void store_rollback(struct store *s)
+{
+	if (!sqlite3_get_autocommit(s->db))
+		store_run(s, store_statement(s, SQL_ROLLBACK));
+}

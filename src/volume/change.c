@@ -1,0 +1,88 @@
+#include "volume/change.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "remapfs/spare.h"
+
+/* Room for one more element at the end of *array; NULL: no memory. */
+static void *grow(void *array, size_t *count, size_t size)
+{
+	void **place = array, *more;
+
+	/* Powers of two: room is there unless count is one of them. */
+	if ((*count & (*count - 1)) == 0) {
+		more = realloc(*place, (*count ? *count * 2 : 1) * size);
+		if (!more)
+			return NULL;
+		*place = more;
+	}
+	return (char *)*place + (*count)++ * size;
+}
+
+int change_extent(struct change *c, const struct extent *e, int error)
+{
+	struct change_extent *x = grow(&c->extents, &c->extent_count, sizeof(*x));
+
+	if (!x)
+		return -ENOMEM;
+	*x = (struct change_extent){.extent = *e, .error = error};
+	return 0;
+}
+
+int change_remap(struct change *c, const struct extent *e, int error, const void *data,
+		 uint32_t sector_size)
+{
+	uint32_t *sums = malloc(e->count * sizeof(*sums));
+
+	if (!sums || change_extent(c, e, error) < 0) {
+		free(sums);
+		return -ENOMEM;
+	}
+	for (uint64_t i = 0; i < e->count; i++)
+		sums[i] = spare_data_sum((const char *)data + i * sector_size, sector_size);
+	c->extents[c->extent_count - 1].sums = sums;
+	return 0;
+}
+
+int change_bad(struct change *c, spare_id_t spare, slot_t first, uint64_t count, int error)
+{
+	struct change_bad *b = grow(&c->bad, &c->bad_count, sizeof(*b));
+
+	if (!b)
+		return -ENOMEM;
+	*b = (struct change_bad){spare, first, count, error};
+	return 0;
+}
+
+int change_event(struct change *c, const struct event *e)
+{
+	struct event *x = grow(&c->events, &c->event_count, sizeof(*x));
+
+	if (!x)
+		return -ENOMEM;
+	*x = *e;
+	return 0;
+}
+
+int change_spent(struct change *c, int64_t fault_id)
+{
+	int64_t *x = grow(&c->spent, &c->spent_count, sizeof(*x));
+
+	if (!x)
+		return -ENOMEM;
+	*x = fault_id;
+	return 0;
+}
+
+void change_clear(struct change *c)
+{
+	for (size_t i = 0; i < c->extent_count; i++)
+		free(c->extents[i].sums);
+	free(c->extents);
+	free(c->bad);
+	free(c->events);
+	free(c->spent);
+	memset(c, 0, sizeof(*c));
+}

@@ -1,0 +1,53 @@
+/*
+ * What one request asks to be recorded, in one piece: sectors that take a new
+ * state, slots that went bad, simulated faults that ended, and what to write
+ * into the history. Built by the thread that needs it; see commit.h.
+ */
+#ifndef VOLUME_CHANGE_H
+#define VOLUME_CHANGE_H
+
+#include <stddef.h>
+
+#include "remapfs/store.h"
+
+struct change_extent {
+	struct extent extent;
+	int error;      /* positive errno: why */
+	uint32_t *sums; /* SECTOR_REMAPPED: of the data of each sector */
+};
+
+struct change_bad {
+	spare_id_t spare;
+	slot_t first;
+	uint64_t count;
+	int error;
+};
+
+struct change {
+	struct change_extent *extents;
+	struct change_bad *bad;
+	struct event *events;
+	int64_t *spent;
+	size_t extent_count, bad_count, event_count, spent_count;
+
+	/* The committer's. */
+	struct change *next;
+	uint64_t sequence;
+	int result;
+	bool done, described, uncertain;
+	spare_id_t refused_by; /* with -EBADSLT: the spare that would not describe … */
+	slot_t refused_slot;   /* … this slot; ON_MAIN: the spare failed as a whole */
+};
+
+/* All return 0 or -ENOMEM, which leaves the change as it was. */
+int change_extent(struct change *, const struct extent *, int error);
+int change_remap(struct change *, const struct extent *, int error, const void *data,
+		 uint32_t sector_size);
+int change_bad(struct change *, spare_id_t, slot_t first, uint64_t count, int error);
+int change_event(struct change *, const struct event *);
+int change_spent(struct change *, int64_t fault_id);
+
+/* Frees what it holds, not the change itself, which is empty afterwards. */
+void change_clear(struct change *);
+
+#endif

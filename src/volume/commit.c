@@ -1,0 +1,401 @@
+#include "volume/commit.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "remapfs/cleanup.h"
+#include "remapfs/log.h"
+
+/* More than this waits only when the database has been down for long. */
+#define KEPT_MAX 10000
+
+static struct spare *spare_by_id(struct committer *m, spare_id_t id)
+{
+	for (size_t i = 0; i < m->spare_count; i++)
+		if (spare_id(m->spares[i]) == id)
+			return m->spares[i];
+	return NULL;
+}
+
+/* ---- one change in the store ------------------------------------------------------ */
+
+static int apply(struct store *s, const struct change *c)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < c->extent_count; i++)
+		rc = store_set_extent(s, &c->extents[i].extent, c->extents[i].error, c->sequence);
+	for (size_t i = 0; rc == 0 && i < c->bad_count; i++)
+		rc = store_add_bad_slots(s, c->bad[i].spare, c->bad[i].first, c->bad[i].count,
+					 c->bad[i].error);
+	for (size_t i = 0; rc == 0 && i < c->spent_count; i++)
+		rc = store_clear_fault(s, c->spent[i]);
+	for (size_t i = 0; rc == 0 && i < c->event_count; i++)
+		rc = store_add_event(s, &c->events[i]);
+	return rc;
+}
+
+/*
+ * A COMMIT that failed may still become durable, when its frames reached the
+ * log and only the sync failed. Not so when the disk was full (a frame is
+ * missing) or the lock was not had.
+ */
+static bool may_be_durable(int rc)
+{
+	return rc != -EBUSY && rc != -ENOSPC && rc != -EROFS;
+}
+
+/* One transaction for kept and all of list that has no result yet. */
+static int transact(struct store *s, const struct change *kept, struct change *list)
+{
+	bool uncertain = false;
+	int rc = store_begin(s);
+
+	for (const struct change *c = kept; rc == 0 && c; c = c->next)
+		rc = apply(s, c);
+	for (struct change *c = list; rc == 0 && c; c = c->next)
+		rc = c->result ? 0 : apply(s, c);
+	if (rc == 0) {
+		rc = store_commit(s);
+		uncertain = rc < 0 && may_be_durable(rc);
+	}
+	if (rc < 0)
+		store_rollback(s);
+	for (struct change *c = list; c; c = c->next) {
+		if (c->result)
+			continue;
+		c->result = rc;
+		c->uncertain = uncertain;
+	}
+	return rc;
+}
+
+static size_t still_good(const struct change *list)
+{
+	size_t n = 0;
+
+	for (; list; list = list->next)
+		n += list->result == 0;
+	return n;
+}
+
+static void set_results(struct change *list, int from, int to)
+{
+	for (; list; list = list->next)
+		if (list->result == from)
+			list->result = to;
+}
+
+/* ---- a round ------------------------------------------------------------------------ */
+
+static void refuse(struct change *c, spare_id_t spare, slot_t slot)
+{
+	c->result = -EBADSLT;
+	c->refused_by = spare;
+	c->refused_slot = slot;
+}
+
+/* Writes the descriptors of one change; its data is on the spare already. */
+static void describe(struct committer *m, struct change *c)
+{
+	c->sequence = ++m->sequence;
+	for (size_t i = 0; i < c->extent_count; i++) {
+		const struct change_extent *x = &c->extents[i];
+		struct spare *spare = spare_by_id(m, x->extent.spare);
+
+		if (x->extent.state != SECTOR_REMAPPED)
+			continue;
+		c->described = true;
+		if (spare_describe(spare, x->extent.slot, x->extent.count, x->extent.start,
+				   c->sequence, x->sums) == 0)
+			continue;
+		refuse(c, x->extent.spare, x->extent.slot);
+		return;
+	}
+}
+
+static bool uses_spare(const struct change *c, spare_id_t spare)
+{
+	for (size_t i = 0; i < c->extent_count; i++)
+		if (c->extents[i].extent.state == SECTOR_REMAPPED &&
+		    c->extents[i].extent.spare == spare)
+			return true;
+	return false;
+}
+
+/* Contract 1: durable on the spare before the row that points at it. */
+static void flush_spares(struct committer *m, struct change *list)
+{
+	for (size_t i = 0; i < m->spare_count; i++) {
+		struct spare *spare = m->spares[i];
+		bool used = false;
+
+		for (struct change *c = list; c && !used; c = c->next)
+			used = c->result == 0 && uses_spare(c, spare_id(spare));
+		if (!used || spare_flush(spare) == 0)
+			continue;
+		spare_fail(spare);
+		for (struct change *c = list; c; c = c->next)
+			if (c->result == 0 && uses_spare(c, spare_id(spare)))
+				refuse(c, ON_MAIN, 0);
+	}
+}
+
+/* What was described but not recorded must not be found by a rebuild. */
+static void undescribe(struct committer *m, struct change *c)
+{
+	for (size_t i = 0; i < c->extent_count; i++) {
+		const struct extent *e = &c->extents[i].extent;
+
+		if (e->state == SECTOR_REMAPPED)
+			spare_clear(spare_by_id(m, e->spare), e->slot, e->count);
+	}
+}
+
+/*
+ * Several changes fail together for what one of them did (a row that somebody
+ * made with sqlite3 stands in the way): then each is tried alone.
+ */
+static int record(struct committer *m, const struct change *kept, struct change *list)
+{
+	size_t parts = still_good(list) + (kept ? 1 : 0);
+	int rc = transact(m->store, kept, list), last;
+
+	if (rc != -EUCLEAN || parts < 2)
+		return rc;
+	set_results(list, -EUCLEAN, 0);
+	last = kept ? transact(m->store, kept, NULL) : 0;
+	for (struct change *c = list; c; c = c->next) {
+		struct change *next = c->next;
+
+		c->next = NULL;
+		if (c->result == 0)
+			transact(m->store, NULL, c);
+		c->next = next;
+	}
+	return last;
+}
+
+static void free_changes(struct change *list)
+{
+	while (list) {
+		struct change *next = list->next;
+
+		change_clear(list);
+		free(list);
+		list = next;
+	}
+}
+
+/* Gives kept changes back to the head of the queue of those to come. */
+static void keep_again(struct committer *m, struct change *kept, struct change **kept_end)
+{
+	if (!m->kept)
+		m->kept_end = kept_end;
+	*kept_end = m->kept;
+	m->kept = kept;
+}
+
+/* Called by the committing thread, without the lock. Sets the results of list. */
+static int run_round(struct committer *m, const struct change *kept, struct change *list)
+{
+	int rc;
+
+	for (struct change *c = list; c; c = c->next)
+		describe(m, c);
+	flush_spares(m, list);
+	rc = record(m, kept, list);
+	for (struct change *c = list; c; c = c->next)
+		if (c->described && c->result < 0 && !c->uncertain)
+			undescribe(m, c);
+	atomic_store(&m->failed, rc < 0);
+	if (rc == 0)
+		atomic_fetch_add(&m->commits, 1);
+	else
+		log_error("the database did not commit (%s): check the disk it is on and who "
+			  "holds its lock", errno_name(-rc));
+	return rc;
+}
+
+/* The lock is held; on return all of the round are done. */
+static int commit_round(struct committer *m)
+{
+	struct change *list = m->waiting, *kept = m->kept, **kept_end = m->kept_end;
+	int rc;
+
+	m->busy = true;
+	m->waiting = NULL;
+	m->waiting_end = &m->waiting;
+	m->kept = NULL;
+	m->kept_end = &m->kept;
+	pthread_mutex_unlock(&m->lock);
+	rc = run_round(m, kept, list);
+	pthread_mutex_lock(&m->lock);
+	/* Kept changes that contradict the database would block it for ever. */
+	if (kept && rc < 0 && rc != -EUCLEAN) {
+		keep_again(m, kept, kept_end);
+		kept = NULL;
+	} else if (kept) {
+		for (const struct change *c = kept; c; c = c->next)
+			m->kept_count--;
+		if (rc < 0)
+			log_error("some events could not be recorded: the database contradicts "
+				  "them");
+	}
+	for (struct change *c = list; c; c = c->next)
+		c->done = true;
+	m->busy = false;
+	pthread_cond_broadcast(&m->idle);
+	free_changes(kept);
+	return rc;
+}
+
+/* ---- the interface ------------------------------------------------------------------- */
+
+int commit_change(struct committer *m, struct change *c)
+{
+	HOLD_LOCK(&m->lock);
+
+	c->next = NULL;
+	c->result = 0;
+	c->done = c->described = c->uncertain = false;
+	*m->waiting_end = c;
+	m->waiting_end = &c->next;
+	while (!c->done) {
+		if (m->busy)
+			pthread_cond_wait(&m->idle, &m->lock);
+		else
+			commit_round(m);
+	}
+	return c->result;
+}
+
+/* Moves the content of c into the queue of kept changes. The lock is held. */
+static void keep(struct committer *m, struct change *c)
+{
+	struct change *copy = m->kept_count < KEPT_MAX ? malloc(sizeof(*copy)) : NULL;
+
+	if (!copy) {
+		log_error("an event could not be recorded: too many wait for the database");
+		change_clear(c);
+		return;
+	}
+	*copy = *c;
+	copy->next = NULL;
+	*c = (struct change){0};
+	*m->kept_end = copy;
+	m->kept_end = &copy->next;
+	m->kept_count++;
+}
+
+void commit_later(struct committer *m, struct change *c)
+{
+	HOLD_LOCK(&m->lock);
+
+	keep(m, c);
+	pthread_cond_signal(&m->work);
+}
+
+void commit_record(struct committer *m, struct change *c)
+{
+	HOLD_LOCK(&m->lock);
+
+	keep(m, c);
+	while (m->busy)
+		pthread_cond_wait(&m->idle, &m->lock);
+	if (m->kept)
+		commit_round(m);
+}
+
+struct store *committer_enter(struct committer *m)
+{
+	HOLD_LOCK(&m->lock);
+
+	while (m->busy)
+		pthread_cond_wait(&m->idle, &m->lock);
+	m->busy = true;
+	return m->store;
+}
+
+void committer_leave(struct committer *m)
+{
+	HOLD_LOCK(&m->lock);
+
+	m->busy = false;
+	pthread_cond_broadcast(&m->idle);
+}
+
+/* Writes what was kept, and tries again each second while that fails. */
+static void *scribe(void *context)
+{
+	struct committer *m = context;
+	HOLD_LOCK(&m->lock);
+	int rc = 0;
+
+	while (!m->stopping) {
+		struct timespec soon;
+
+		if (m->kept && rc == 0 && !m->busy) {
+			rc = commit_round(m);
+			continue;
+		}
+		if (m->busy) {
+			pthread_cond_wait(&m->idle, &m->lock);
+			continue;
+		}
+		clock_gettime(CLOCK_MONOTONIC, &soon);
+		soon.tv_sec++;
+		if (m->kept)
+			pthread_cond_timedwait(&m->work, &m->lock, &soon);
+		else
+			pthread_cond_wait(&m->work, &m->lock);
+		rc = 0;
+	}
+	return NULL;
+}
+
+int committer_start(struct committer *m, struct store *store, struct spare **spares,
+		    size_t spare_count, uint64_t first_sequence)
+{
+	pthread_condattr_t monotonic;
+	int rc;
+
+	*m = (struct committer){
+		.store = store,
+		.spares = spares,
+		.spare_count = spare_count,
+		.sequence = first_sequence,
+	};
+	m->waiting_end = &m->waiting;
+	m->kept_end = &m->kept;
+	pthread_mutex_init(&m->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&m->idle, NULL);
+	pthread_cond_init(&m->work, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	rc = pthread_create(&m->scribe, NULL, scribe, m);
+	return rc ? -rc : 0;
+}
+
+int committer_stop(struct committer *m)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&m->lock);
+	m->stopping = true;
+	pthread_cond_broadcast(&m->work);
+	pthread_cond_broadcast(&m->idle);
+	pthread_mutex_unlock(&m->lock);
+	pthread_join(m->scribe, NULL);
+	pthread_mutex_lock(&m->lock);
+	if (m->kept)
+		rc = commit_round(m);
+	pthread_mutex_unlock(&m->lock);
+	free_changes(m->kept);
+	pthread_mutex_destroy(&m->lock);
+	pthread_cond_destroy(&m->idle);
+	pthread_cond_destroy(&m->work);
+	return rc;
+}

@@ -1,0 +1,71 @@
+/*
+ * The shared commit: changes that come at the same time are made durable
+ * together, with one flush of each spare and one transaction.
+ *
+ * Whoever comes while nobody commits does it for all that are waiting; those
+ * who come meanwhile wait for the next round. The committing thread is also
+ * the only one that writes slot descriptors and uses the store.
+ */
+#ifndef VOLUME_COMMIT_H
+#define VOLUME_COMMIT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "remapfs/spare.h"
+#include "volume/change.h"
+
+struct committer {
+	struct store *store;
+	struct spare **spares;
+	size_t spare_count;
+	uint64_t sequence; /* of the last change; only the committing thread's */
+
+	pthread_mutex_t lock; /* guards what follows */
+	pthread_cond_t idle;  /* somebody stopped committing */
+	pthread_cond_t work;  /* for the thread that writes what was kept */
+	struct change *waiting, **waiting_end;
+	struct change *kept, **kept_end; /* could not be recorded yet */
+	size_t kept_count;
+	bool busy, stopping;
+	pthread_t scribe;
+
+	atomic_bool failed; /* the last transaction was not committed */
+	_Atomic(uint64_t) commits;
+};
+
+/*
+ * store and spares stay the caller's and must outlive the committer. Sequence
+ * numbers begin above first_sequence. -ENOMEM, -EAGAIN: no thread.
+ */
+int committer_start(struct committer *, struct store *, struct spare **, size_t spare_count,
+		    uint64_t first_sequence);
+/* Writes what was kept, if that can be done; the result is that of the last try. */
+int committer_stop(struct committer *);
+
+/*
+ * Makes the change durable, in the order of contract 1: descriptors, one flush
+ * of each spare that holds its data, one transaction. The data itself must be
+ * on the spare. Waits. The caller owns the sectors and publishes afterwards.
+ *
+ *   0          durable
+ *   -EBADSLT   a spare did not take it: see refused_by; nothing was recorded
+ *   otherwise  as store.h: nothing was recorded, unless change->uncertain:
+ *              the transaction may or may not be durable
+ */
+int commit_change(struct committer *, struct change *);
+
+/*
+ * Records what has happened and cannot be undone (pending sectors, events).
+ * commit_record waits for the first try, commit_later does not; both take the
+ * content of the change, and what cannot be written now is kept, in order,
+ * ahead of everything that is committed after it.
+ */
+void commit_record(struct committer *, struct change *);
+void commit_later(struct committer *, struct change *);
+
+/* The store, for a reader's use by this thread alone until committer_leave. */
+struct store *committer_enter(struct committer *);
+void committer_leave(struct committer *);
+
+#endif

@@ -1,0 +1,301 @@
+/*
+ * Opening a volume and closing it.
+ *
+ * Everything is checked before the first byte is served: that main and spares
+ * are the ones that the database means, and that no two rows contradict.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+
+#include "remapfs/cleanup.h"
+#include "remapfs/log.h"
+#include "volume/volume_impl.h"
+
+/* Sequence numbers of one life lie above those of all lives before it. */
+#define SEQUENCE_EPOCH 40
+
+/* ---- opening the parts ---------------------------------------------------------------- */
+
+/*
+ * flock(2) and the fcntl locks of SQLite do not see each other. The descriptor
+ * is closed after SQLite's, for closing it would drop those.
+ */
+static int lock_volume(struct volume *v, const char *path, struct error *err)
+{
+	v->lock_fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (v->lock_fd < 0)
+		return error_set(err, errno, "cannot open volume '%s': %s; %s", path,
+				 strerror(errno), errno == ENOENT
+				 ? "make one with 'remapctl create'" : "check the path");
+	for (unsigned waited = 0;; waited += 50) {
+		struct timespec pause = {.tv_nsec = 50 * 1000000};
+
+		if (flock(v->lock_fd, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		if (errno != EWOULDBLOCK)
+			return error_set(err, errno, "cannot lock volume '%s': %s; use a file "
+					 "system with locks", path, strerror(errno));
+		if (waited >= v->options.lock_wait_ms)
+			return error_set(err, EBUSY, "volume '%s' is in use by another remapfs; "
+					 "unmount that one first", path);
+		nanosleep(&pause, NULL);
+	}
+}
+
+static void warn_indirect(const struct device *d, const char *role, const char *path)
+{
+	if (!d->geometry.direct)
+		log_warning("%s '%s' has no direct I/O: it is written through, and slower; a file "
+			    "system with O_DIRECT is better", role, path);
+}
+
+static int open_main(struct volume *v, struct error *err)
+{
+	const struct store_volume *info = store_volume(v->store);
+	struct file_device_options o = {.role = "main", .read_only = v->options.read_only,
+					.lock_wait_ms = v->options.lock_wait_ms};
+	struct device *d;
+	int rc = file_device_open(info->main_path, &o, &d, err);
+
+	if (rc < 0)
+		return rc;
+	if (d->geometry.size != bytes_of(v, v->sectors)) {
+		rc = error_set(err, EBADMSG, "main '%s' has %llu bytes, the volume was made for "
+			       "%llu; give the right file back its place", info->main_path,
+			       (unsigned long long)d->geometry.size,
+			       (unsigned long long)bytes_of(v, v->sectors));
+	} else if (d->geometry.block_size > v->sector_size) {
+		rc = error_set(err, EINVAL, "main '%s' has sectors of %u bytes, the volume of %u; "
+			       "make the volume anew with --sector-size %u", info->main_path,
+			       d->geometry.block_size, v->sector_size, d->geometry.block_size);
+	}
+	if (rc < 0) {
+		device_close(d);
+		return rc;
+	}
+	warn_indirect(d, "main", info->main_path);
+	rc = wrap_faults(v, d, &v->main);
+	return rc < 0 ? error_set(err, ENOMEM, "out of memory; end other programs") : 0;
+}
+
+static int open_spare(struct volume *v, const struct store_spare *info, struct error *err)
+{
+	struct file_device_options o = {.role = "spare", .offset = info->offset,
+					.length = info->length,
+					.lock_wait_ms = v->options.lock_wait_ms};
+	struct spare_identity id = {.id = info->id, .sector_size = v->sector_size,
+				    .main_sectors = v->sectors};
+	struct device *d;
+	bool damaged = false;
+	int rc;
+
+	if (uuid_parse(v->uuid, id.volume) < 0 || uuid_parse(info->uuid, id.spare) < 0)
+		return error_set(err, EUCLEAN, "the volume is damaged (spare %u has no valid "
+				 "uuid); restore it from a copy", info->id);
+	rc = file_device_open(info->path, &o, &d, err);
+	if (rc < 0)
+		return rc;
+	warn_indirect(d, "spare", info->path);
+	rc = wrap_faults(v, d, &d);
+	if (rc < 0)
+		return error_set(err, ENOMEM, "out of memory; end other programs");
+	rc = spare_open(d, &id, &v->spares[v->spare_count], &damaged, err);
+	if (rc < 0) {
+		error_prefix(err, "'%s'", info->path);
+		return rc;
+	}
+	if (damaged)
+		log_warning("one of the two superblocks of spare '%s' is damaged: replace this "
+			    "spare soon", info->path);
+	v->spare_count++;
+	return 0;
+}
+
+static int open_spares(struct volume *v, struct error *err)
+{
+	const struct store_spare *infos;
+	size_t count;
+	int rc = 0;
+
+	infos = store_spares(v->store, &count);
+	v->spares = calloc(count + 1, sizeof(struct spare *));
+	if (!v->spares)
+		return error_set(err, ENOMEM, "out of memory; end other programs");
+	for (size_t i = 0; rc == 0 && i < count; i++)
+		rc = open_spare(v, &infos[i], err);
+	return rc;
+}
+
+/* ---- loading the map ---------------------------------------------------------------------- */
+
+static int load_extent(void *context, const struct extent *e)
+{
+	struct volume *v = context;
+	struct spare *spare = e->spare == ON_MAIN ? NULL : volume_spare(v, e->spare);
+
+	if (e->start >= v->sectors || e->count > v->sectors - e->start ||
+	    (e->spare != ON_MAIN && !spare))
+		return -EUCLEAN;
+	if (e->state == SECTOR_REMAPPED && (!spare || spare_take(spare, e->slot, e->count) < 0))
+		return -EUCLEAN;
+	return map_set(v->map, e);
+}
+
+static int load_bad_slots(void *context, spare_id_t id, slot_t first, uint64_t count)
+{
+	struct spare *spare = volume_spare(context, id);
+
+	if (!spare || spare_take(spare, first, count) < 0)
+		return -EUCLEAN;
+	spare_mark_bad(spare, first, count);
+	return 0;
+}
+
+static int load_map(struct volume *v, struct error *err)
+{
+	int rc = map_new(v->sectors, &v->map);
+
+	rc = rc < 0 ? rc : store_each_extent(v->store, load_extent, v);
+	rc = rc < 0 ? rc : store_each_bad_slots(v->store, load_bad_slots, v);
+	if (rc == -ENOMEM)
+		return error_set(err, ENOMEM, "out of memory; end other programs");
+	if (rc < 0)
+		return error_set(err, -rc, "the map in the database contradicts itself or its "
+				 "spares; restore the database from a copy");
+	return 0;
+}
+
+/* ---- a life ---------------------------------------------------------------------------------- */
+
+/* Counts and records the opening; the committer does not run yet. */
+static int record_opening(struct volume *v, struct error *err)
+{
+	struct event event = {.kind = EVENT_OPENED};
+	bool unclean = false;
+	int rc = store_was_unclean(v->store, &unclean);
+
+	snprintf(event.detail, sizeof(event.detail), "%s%s%s",
+		 v->options.opener ? v->options.opener : "", v->options.opener && unclean ? ", " : "",
+		 unclean ? "after an end without warning" : "");
+	rc = rc < 0 ? rc : store_begin(v->store);
+	rc = rc < 0 ? rc : store_count_open(v->store);
+	rc = rc < 0 ? rc : store_add_event(v->store, &event);
+	rc = rc < 0 ? rc : store_commit(v->store);
+	if (rc == 0)
+		return 0;
+	store_rollback(v->store);
+	return error_set(err, -rc, "the database cannot be written (%s); end who holds its lock, "
+			 "or free the disk it is on", errno_name(-rc));
+}
+
+static int start_committer(struct volume *v, struct error *err)
+{
+	uint64_t first = store_volume(v->store)->opens << SEQUENCE_EPOCH;
+	int rc = committer_start(&v->committer, v->store, v->spares, v->spare_count, first);
+
+	if (rc < 0)
+		return error_set(err, -rc, "cannot start a thread: %s; end other programs",
+				 strerror(-rc));
+	return 0;
+}
+
+static int prepare(struct volume *v, struct error *err)
+{
+	int rc;
+
+	for (size_t i = 0; i < EVIDENCE; i++) {
+		atomic_store(&v->health.read[i], UINT64_MAX);
+		atomic_store(&v->health.written[i], UINT64_MAX);
+	}
+	range_locks_init(&v->locks);
+	pthread_mutex_init(&v->marking, NULL);
+	rc = posix_memalign(&v->zeros, VOLUME_ALIGNMENT, ZEROS_BYTES);
+	if (rc)
+		return error_set(err, rc, "out of memory; end other programs");
+	memset(v->zeros, 0, ZEROS_BYTES);
+	return 0;
+}
+
+static int open_all(struct volume *v, const char *path, struct error *err)
+{
+	int rc = prepare(v, err);
+
+	rc = rc < 0 ? rc : lock_volume(v, path, err);
+	rc = rc < 0 ? rc : store_open(path, STORE_WRITE, &v->store, err);
+	if (rc < 0)
+		return rc;
+	v->sector_size = store_volume(v->store)->sector_size;
+	v->sectors = store_volume(v->store)->main_sectors;
+	snprintf(v->uuid, sizeof(v->uuid), "%s", store_volume(v->store)->uuid);
+	rc = open_main(v, err);
+	rc = rc < 0 ? rc : open_spares(v, err);
+	rc = rc < 0 ? rc : load_map(v, err);
+	rc = rc < 0 ? rc : record_opening(v, err);
+	return rc < 0 ? rc : start_committer(v, err);
+}
+
+/* Lets go of everything that was opened so far. */
+static void release(struct volume *v)
+{
+	device_close(v->main);
+	for (size_t i = 0; i < v->spare_count; i++)
+		spare_close(v->spares[i]);
+	free(v->spares);
+	map_free(v->map);
+	store_close(v->store);
+	if (v->lock_fd >= 0)
+		close(v->lock_fd);
+	range_locks_destroy(&v->locks);
+	pthread_mutex_destroy(&v->marking);
+	free(v->zeros);
+	free(v);
+}
+
+int volume_open(const char *path, const struct volume_options *options, struct volume **ret,
+		struct error *err)
+{
+	struct volume *v = calloc(1, sizeof(*v));
+	int rc;
+
+	if (!v)
+		return error_set(err, ENOMEM, "out of memory; end other programs");
+	v->options = *options;
+	v->lock_fd = -1;
+	rc = open_all(v, path, err);
+	if (rc < 0) {
+		release(v);
+		return rc;
+	}
+	rc = volume_reload_faults(v);
+	if (rc < 0) {
+		volume_close(v);
+		return error_set(err, -rc, "the simulated faults cannot be read (%s); clear them "
+				 "with 'remapctl inject … clear'", errno_name(-rc));
+	}
+	if (atomic_load(&v->faults))
+		log_warning("%llu sectors have simulated faults: see 'remapctl inject … list'",
+			    (unsigned long long)atomic_load(&v->faults));
+	*ret = v;
+	return 0;
+}
+
+int volume_close(struct volume *v)
+{
+	int rc = volume_flush(v), stop;
+	struct change change = {0};
+	struct event event = {.kind = EVENT_CLOSED};
+
+	/* Without it, the next opening tells of an end without warning. */
+	if (rc == 0) {
+		change_event(&change, &event);
+		commit_record(&v->committer, &change);
+	}
+	stop = committer_stop(&v->committer);
+	release(v);
+	return rc < 0 ? rc : stop;
+}

@@ -1,0 +1,108 @@
+/*
+ * Reading whole sectors from wherever they live.
+ *
+ * A sector that cannot be read makes the request fail and is pending from then
+ * on; nothing is moved, since there is nothing to put on a spare (contract 3).
+ * The rest of the request is still looked at, so that all its bad sectors are
+ * known after one failure and not after as many.
+ */
+#include <errno.h>
+
+#include "volume/volume_impl.h"
+
+struct read_isolation {
+	struct isolation isolation;
+	struct volume *volume;
+	char *buf;
+	struct extent extent; /* what is being read: one state, one place */
+	struct settlement lost; /* sectors that could not be read */
+	bool out_of_time;
+};
+
+/* Reads part of an extent that is not pending. */
+static int read_extent(struct volume *v, const struct extent *e, void *buf)
+{
+	if (e->state == SECTOR_GOOD)
+		return device_read(v->main, buf, bytes_of(v, e->count), bytes_of(v, e->start));
+	return spare_read(volume_spare(v, e->spare), buf, e->slot, e->count);
+}
+
+static int read_again(struct isolation *i, sector_t start, uint64_t count)
+{
+	struct read_isolation *r = (struct read_isolation *)i;
+	struct extent part = extent_part(r->extent, start, count);
+
+	return read_extent(r->volume, &part,
+			   r->buf + bytes_of(r->volume, start - r->extent.start));
+}
+
+static int read_bad(struct isolation *i, sector_t start, uint64_t count, int error)
+{
+	struct read_isolation *r = (struct read_isolation *)i;
+
+	/* Some of these may be readable: nothing is said of them. */
+	if (count > 1) {
+		r->out_of_time = true;
+		return 0;
+	}
+	return settlement_move(&r->lost, extent_part(r->extent, start, count), NULL, error);
+}
+
+/* Whether it is the sectors (0) or all of the device that they are on. */
+static int judge(struct volume *v, const struct extent *e, int error)
+{
+	struct spare *spare;
+
+	if (e->state == SECTOR_GOOD)
+		return judge_read_error(v, error, e->start, e->count);
+	spare = volume_spare(v, e->spare);
+	if (errno_is_media(error) && spare_alive(spare) == 0)
+		return 0;
+	spare_gone(v, spare, error);
+	return -EIO;
+}
+
+/*
+ * A sector is given up when it fails alone; one that failed with others is so
+ * tried once more. What can be read then has been read, into buf.
+ */
+static int read_failed(struct volume *v, const struct extent *e, void *buf, int error)
+{
+	struct read_isolation r = {
+		.isolation = {isolation_deadline(v), read_again, read_bad},
+		.volume = v,
+		.buf = buf,
+		.extent = *e,
+	};
+	int rc = judge(v, e, error);
+
+	if (rc < 0 || v->options.no_remap)
+		return rc < 0 ? rc : -EIO;
+	rc = isolate(&r.isolation, e->start, e->count, error);
+	if (r.lost.move_count || r.out_of_time)
+		rc = -EIO;
+	mark_pending(v, &r.lost);
+	settlement_clear(&r.lost);
+	return rc < 0 ? -EIO : 0;
+}
+
+int read_sectors(struct volume *v, void *buf, sector_t start, uint64_t count)
+{
+	char *to = buf;
+	int result = 0;
+
+	while (count > 0) {
+		struct extent e = map_get(v->map, start, count);
+		int rc = e.state == SECTOR_PENDING ? -EIO : read_extent(v, &e, to);
+
+		if (rc == 0 && e.state == SECTOR_GOOD)
+			note_read(v, e.start);
+		else if (rc < 0 && e.state != SECTOR_PENDING)
+			rc = read_failed(v, &e, to, -rc);
+		result = rc < 0 ? rc : result;
+		to += bytes_of(v, e.count);
+		start += e.count;
+		count -= e.count;
+	}
+	return result;
+}

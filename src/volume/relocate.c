@@ -1,0 +1,398 @@
+/*
+ * Moving sectors: contract 1, in its order.
+ *
+ *   place     allocate slots, write the data          (this thread)
+ *   commit    descriptors, flush, row and history     (commit.c, shared)
+ *   publish   the map serves the new place            (this thread)
+ *
+ * The caller owns the sectors all the while, so nobody sees them on the way.
+ * Whatever fails before the commit gives the slots back and leaves the map as
+ * it was (contract 4); what fails in it, see undo.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "remapfs/log.h"
+#include "volume/volume_impl.h"
+
+/* So many slots of one spare that fail in one request are a failing spare. */
+#define BAD_SLOTS_MAX 64
+#define TRIES_MAX 8
+
+/* One try to place all moves of a settlement. */
+struct placing {
+	struct volume *volume;
+	struct change change;
+	const struct move *move; /* the one being placed */
+	unsigned bad_slots;
+};
+
+/* ---- settlements -------------------------------------------------------------------- */
+
+/* Neighbours with the same story stay together. */
+static bool joins(const struct move *m, const struct extent *e, int error)
+{
+	return m->error == error && m->from.state == e->state && m->from.spare == e->spare &&
+	       extent_end(&m->from) == e->start &&
+	       (e->spare == ON_MAIN || m->from.slot + m->from.count == e->slot);
+}
+
+int settlement_move(struct settlement *s, struct extent from, const void *data, int error)
+{
+	struct move *moves;
+
+	if (s->move_count && joins(&s->moves[s->move_count - 1], &from, error)) {
+		s->moves[s->move_count - 1].from.count += from.count;
+		return 0;
+	}
+	moves = realloc(s->moves, (s->move_count + 1) * sizeof(*moves));
+	if (!moves)
+		return -ENOMEM;
+	s->moves = moves;
+	s->moves[s->move_count++] = (struct move){from, data, error};
+	return 0;
+}
+
+int settlement_cured(struct settlement *s, struct extent e)
+{
+	struct extent *cured = realloc(s->cured, (s->cured_count + 1) * sizeof(*cured));
+
+	if (!cured)
+		return -ENOMEM;
+	s->cured = cured;
+	e.state = SECTOR_GOOD;
+	s->cured[s->cured_count++] = e;
+	return 0;
+}
+
+void settlement_clear(struct settlement *s)
+{
+	free(s->moves);
+	free(s->cured);
+	*s = (struct settlement){0};
+}
+
+/* ---- placing ---------------------------------------------------------------------------- */
+
+static int place(struct placing *p, sector_t start, uint64_t count);
+
+static struct event event_of(enum event_kind kind, const struct extent *e, int error)
+{
+	return (struct event){
+		.kind = kind,
+		.sector = e->start,
+		.sectors = e->count,
+		.spare = e->spare,
+		.slot = e->slot,
+		.error = error,
+	};
+}
+
+static const char *data_of(const struct placing *p, sector_t sector)
+{
+	return (const char *)p->move->data +
+	       bytes_of(p->volume, sector - p->move->from.start);
+}
+
+/* Slot e->slot did not take sector e->start: another one shall. */
+static int slot_failed(struct placing *p, struct spare *spare, const struct extent *e, int error)
+{
+	struct event event = event_of(EVENT_SLOT_BAD, e, error);
+
+	if (!errno_is_media(error) || ++p->bad_slots > BAD_SLOTS_MAX || spare_alive(spare) < 0) {
+		spare_release(spare, e->slot, e->count);
+		spare_gone(p->volume, spare, error);
+	} else {
+		spare_mark_bad(spare, e->slot, e->count);
+		if (change_bad(&p->change, e->spare, e->slot, e->count, error) < 0 ||
+		    change_event(&p->change, &event) < 0)
+			return -ENOMEM;
+	}
+	return place(p, e->start, e->count);
+}
+
+/* Writes the sectors of e to their slots; halves where that fails. */
+static int fill_slots(struct placing *p, struct spare *spare, struct extent e)
+{
+	const void *data = data_of(p, e.start);
+	int rc = spare_write(spare, data, e.slot, e.count);
+
+	if (rc == 0) {
+		rc = change_remap(&p->change, &e, p->move->error, data, p->volume->sector_size);
+		if (rc < 0)
+			spare_release(spare, e.slot, e.count);
+		return rc;
+	}
+	if (e.count > 1 && errno_is_media(-rc)) {
+		uint64_t half = e.count / 2;
+
+		rc = fill_slots(p, spare, extent_part(e, e.start, half));
+		if (rc == 0)
+			return fill_slots(p, spare, extent_part(e, e.start + half, e.count - half));
+		spare_release(spare, e.slot + half, e.count - half);
+		return rc;
+	}
+	return slot_failed(p, spare, &e, -rc);
+}
+
+static uint64_t allocate(struct volume *v, uint64_t count, struct spare **ret, slot_t *ret_slot)
+{
+	for (size_t i = 0; i < v->spare_count; i++) {
+		uint64_t n = spare_allocate(v->spares[i], count, ret_slot);
+
+		*ret = v->spares[i];
+		if (n > 0)
+			return n;
+	}
+	return 0;
+}
+
+/* Finds slots for the sectors and writes them there. -ENOSPC: there are none. */
+static int place(struct placing *p, sector_t start, uint64_t count)
+{
+	while (count > 0) {
+		struct extent e = {.start = start, .state = SECTOR_REMAPPED};
+		struct spare *spare;
+		int rc;
+
+		e.count = allocate(p->volume, count, &spare, &e.slot);
+		if (e.count == 0)
+			return -ENOSPC;
+		e.spare = spare_id(spare);
+		rc = fill_slots(p, spare, e);
+		if (rc < 0)
+			return rc;
+		start += e.count;
+		count -= e.count;
+	}
+	return 0;
+}
+
+/* ---- undoing ------------------------------------------------------------------------------ */
+
+static void release_slots(struct volume *v, const struct change *change)
+{
+	for (size_t i = 0; i < change->extent_count; i++) {
+		const struct extent *e = &change->extents[i].extent;
+
+		if (e->state == SECTOR_REMAPPED)
+			spare_release(volume_spare(v, e->spare), e->slot, e->count);
+	}
+}
+
+/*
+ * Slots that failed on the way stay bad even though the request fails, and so
+ * does what is told of them.
+ */
+static void keep_bad_slots(struct volume *v, struct change *change)
+{
+	struct change bad = {0};
+
+	for (size_t i = 0; i < change->bad_count; i++)
+		change_bad(&bad, change->bad[i].spare, change->bad[i].first, change->bad[i].count,
+			   change->bad[i].error);
+	for (size_t i = 0; i < change->event_count; i++)
+		if (change->events[i].kind == EVENT_SLOT_BAD)
+			change_event(&bad, &change->events[i]);
+	if (bad.bad_count || bad.event_count)
+		commit_record(&v->committer, &bad);
+	change_clear(&bad);
+}
+
+/*
+ * The commit failed, but may still turn out to be durable at the next open. So
+ * that no later write can be overtaken by it, the sectors are pending until
+ * one is committed; their slots are not given back before the next open.
+ */
+static void distrust(struct volume *v, const struct settlement *s)
+{
+	for (size_t i = 0; i < s->move_count; i++) {
+		struct extent e = s->moves[i].from;
+
+		e.state = SECTOR_PENDING;
+		map_set(v->map, &e);
+	}
+}
+
+static void undo(struct volume *v, const struct settlement *s, struct change *change)
+{
+	if (change->uncertain)
+		distrust(v, s);
+	else
+		release_slots(v, change);
+	keep_bad_slots(v, change);
+}
+
+/* A table sector that cannot be written makes the free slots it describes useless. */
+static void give_up_group(struct volume *v, const struct change *refused)
+{
+	struct change change = {0};
+	struct spare *spare;
+	slot_t first;
+	uint64_t count;
+
+	if (refused->refused_by == ON_MAIN)
+		return;
+	spare = volume_spare(v, refused->refused_by);
+	spare_table_group(spare, refused->refused_slot, &first, &count);
+	for (slot_t slot = first; slot < first + count; slot++) {
+		struct event event = {
+			.kind = EVENT_SLOT_BAD,
+			.spare = spare_id(spare),
+			.slot = slot,
+			.error = EIO,
+			.detail = "its place in the slot table cannot be written",
+		};
+
+		if (spare_take(spare, slot, 1) < 0)
+			continue; /* in use: the database still knows it */
+		spare_mark_bad(spare, slot, 1);
+		change_bad(&change, spare_id(spare), slot, 1, EIO);
+		change_event(&change, &event);
+	}
+	commit_record(&v->committer, &change);
+	change_clear(&change);
+}
+
+/* ---- settling -------------------------------------------------------------------------------- */
+
+/* Tells where the sectors of a move have gone. */
+static int tell_move(struct change *change, const struct move *m, size_t from)
+{
+	enum event_kind kind = m->from.state == SECTOR_REMAPPED ? EVENT_MOVED : EVENT_REMAPPED;
+	int rc = 0;
+
+	for (size_t i = from; rc == 0 && i < change->extent_count; i++) {
+		struct event event = event_of(kind, &change->extents[i].extent, m->error);
+
+		rc = change_event(change, &event);
+	}
+	return rc;
+}
+
+/* The slot that a moved sector leaves behind failed; its spare may be gone. */
+static int leave_slots(struct volume *v, struct change *change, const struct move *m)
+{
+	struct event event = event_of(EVENT_SLOT_BAD, &m->from, m->error);
+	int rc;
+
+	if (m->from.state != SECTOR_REMAPPED)
+		return 0;
+	if (!errno_is_media(m->error) || spare_alive(volume_spare(v, m->from.spare)) < 0)
+		return 0;
+	rc = change_bad(change, m->from.spare, m->from.slot, m->from.count, m->error);
+	return rc < 0 ? rc : change_event(change, &event);
+}
+
+static int prepare(struct placing *p, const struct settlement *s)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < s->move_count; i++) {
+		size_t from = p->change.extent_count;
+
+		p->move = &s->moves[i];
+		rc = place(p, p->move->from.start, p->move->from.count);
+		rc = rc < 0 ? rc : tell_move(&p->change, p->move, from);
+		rc = rc < 0 ? rc : leave_slots(p->volume, &p->change, p->move);
+	}
+	for (size_t i = 0; rc == 0 && i < s->cured_count; i++) {
+		struct event event = event_of(EVENT_CURED, &s->cured[i], 0);
+
+		rc = change_extent(&p->change, &s->cured[i], 0);
+		rc = rc < 0 ? rc : change_event(&p->change, &event);
+	}
+	return rc;
+}
+
+/* Holds the memory that publish will need (sign > 0), or lets go of it. */
+static int hold_memory(struct map *map, const struct change *change, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct extent *e = &change->extents[i].extent;
+
+		if (map_reserve(map, e->start, e->count) == 0)
+			continue;
+		while (i-- > 0)
+			map_unreserve(map, change->extents[i].extent.start,
+				      change->extents[i].extent.count);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static void release_memory(struct map *map, const struct change *change)
+{
+	for (size_t i = 0; i < change->extent_count; i++)
+		map_unreserve(map, change->extents[i].extent.start,
+			      change->extents[i].extent.count);
+}
+
+/* Contract 1: only now does the map serve what is committed. */
+static void publish(struct volume *v, const struct change *change)
+{
+	for (size_t i = 0; i < change->extent_count; i++)
+		map_set(v->map, &change->extents[i].extent);
+	for (size_t i = 0; i < change->bad_count; i++)
+		spare_mark_bad(volume_spare(v, change->bad[i].spare), change->bad[i].first,
+			       change->bad[i].count);
+	atomic_store(&v->spares_full, false);
+}
+
+/* One try. -EBADSLT: a spare refused; another try may find other slots. */
+static int settle_once(struct volume *v, const struct settlement *s)
+{
+	struct placing p = {.volume = v};
+	int rc = prepare(&p, s);
+
+	if (rc == 0)
+		rc = hold_memory(v->map, &p.change, p.change.extent_count);
+	if (rc < 0) {
+		release_slots(v, &p.change);
+		keep_bad_slots(v, &p.change);
+		change_clear(&p.change);
+		return rc;
+	}
+	rc = commit_change(&v->committer, &p.change);
+	if (rc == 0)
+		publish(v, &p.change);
+	else
+		undo(v, s, &p.change);
+	release_memory(v->map, &p.change);
+	if (rc == -EBADSLT)
+		give_up_group(v, &p.change);
+	change_clear(&p.change);
+	return rc;
+}
+
+static void tell_spares_full(struct volume *v, const struct settlement *s)
+{
+	const struct extent *first = &s->moves[0].from;
+
+	if (atomic_exchange(&v->spares_full, true))
+		return;
+	log_error("no free slot is left for sector %llu: writes to bad sectors fail until a spare "
+		  "is added", (unsigned long long)first->start);
+	complain(v, EVENT_SPARES_FULL, first->start, first->count, ENOSPC,
+		 "no free slot is left on any spare");
+}
+
+int settle(struct volume *v, const struct settlement *s)
+{
+	int rc = 0;
+
+	if (s->move_count == 0 && s->cured_count == 0)
+		return 0;
+	for (int i = 0; i < TRIES_MAX; i++) {
+		rc = settle_once(v, s);
+		if (rc != -EBADSLT)
+			break;
+	}
+	if (rc == -ENOSPC && s->move_count)
+		tell_spares_full(v, s);
+	if (rc < 0 && rc != -ENOSPC && rc != -EBADSLT && rc != -ENOMEM)
+		complain(v, EVENT_COMMIT_FAILED, s->move_count ? s->moves[0].from.start
+							       : s->cured[0].start,
+			 1, -rc, "the database did not commit the move");
+	return rc == 0 ? 0 : -EIO;
+}

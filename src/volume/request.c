@@ -1,0 +1,261 @@
+/*
+ * A request, from bytes to whole sectors.
+ *
+ * Sectors that are covered only in part, and buffers that cannot be used for
+ * direct I/O, go through a copy: the head and the tail are read, the bytes laid
+ * over them, the whole written, all while the range is owned. So a request
+ * takes effect at one instant whatever its edges are.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "remapfs/cleanup.h"
+#include "volume/volume_impl.h"
+
+/* The sectors that a range of bytes touches. */
+struct span {
+	sector_t start;
+	uint64_t count;
+	uint32_t head; /* bytes of the first sector before the range */
+	uint32_t tail; /* bytes of the last sector after it */
+};
+
+static int make_span(struct volume *v, uint64_t offset, uint64_t length, struct span *ret)
+{
+	uint64_t size = volume_size(v), end = offset + length;
+
+	if (offset > size || length > size - offset)
+		return -EINVAL;
+	ret->start = offset / v->sector_size;
+	ret->count = (end + v->sector_size - 1) / v->sector_size - ret->start;
+	ret->head = (uint32_t)(offset % v->sector_size);
+	ret->tail = (uint32_t)(bytes_of(v, ret->start + ret->count) - end);
+	return 0;
+}
+
+static bool is_direct(const struct span *s, const void *buf)
+{
+	return s->head == 0 && s->tail == 0 && (uintptr_t)buf % VOLUME_ALIGNMENT == 0;
+}
+
+static void *copy_buffer(struct volume *v, const struct span *s)
+{
+	void *copy;
+
+	return posix_memalign(&copy, VOLUME_ALIGNMENT, bytes_of(v, s->count)) == 0 ? copy : NULL;
+}
+
+/* ---- read ------------------------------------------------------------------------- */
+
+static int read_span(struct volume *v, const struct span *s, void *buf, size_t length)
+{
+	CLEANUP_FREE char *copy = NULL;
+	int rc;
+
+	if (is_direct(s, buf))
+		return read_sectors(v, buf, s->start, s->count);
+	copy = copy_buffer(v, s);
+	if (!copy)
+		return -ENOMEM;
+	rc = read_sectors(v, copy, s->start, s->count);
+	if (rc == 0)
+		memcpy(buf, copy + s->head, length);
+	return rc;
+}
+
+int volume_read(struct volume *v, void *buf, size_t length, uint64_t offset)
+{
+	struct range_ticket ticket;
+	struct span s;
+	int rc = make_span(v, offset, length, &s);
+
+	if (rc < 0 || length == 0)
+		return rc;
+	range_share(&v->locks, &ticket, s.start, s.count);
+	rc = read_span(v, &s, buf, length);
+	range_unlock(&v->locks, &ticket);
+	atomic_fetch_add_explicit(&v->reads, 1, memory_order_relaxed);
+	if (rc < 0)
+		atomic_fetch_add_explicit(&v->errors, 1, memory_order_relaxed);
+	return rc;
+}
+
+/* ---- write --------------------------------------------------------------------------- */
+
+/* Reads the sectors of the span that the request covers only in part. */
+static int read_edges(struct volume *v, const struct span *s, char *copy)
+{
+	sector_t last = s->start + s->count - 1;
+	int rc = 0;
+
+	if (s->head)
+		rc = read_sectors(v, copy, s->start, 1);
+	if (rc == 0 && s->tail && !(s->head && s->count == 1))
+		rc = read_sectors(v, copy + bytes_of(v, s->count - 1), last, 1);
+	return rc;
+}
+
+static int write_span(struct volume *v, const struct span *s, const void *buf, size_t length)
+{
+	CLEANUP_FREE char *copy = NULL;
+	int rc;
+
+	if (is_direct(s, buf))
+		return write_sectors(v, buf, s->start, s->count);
+	copy = copy_buffer(v, s);
+	if (!copy)
+		return -ENOMEM;
+	rc = read_edges(v, s, copy);
+	if (rc < 0)
+		return rc;
+	memcpy(copy + s->head, buf, length);
+	return write_sectors(v, copy, s->start, s->count);
+}
+
+static void count_write(struct volume *v, const struct span *s, int rc)
+{
+	atomic_fetch_add_explicit(&v->writes, 1, memory_order_relaxed);
+	if (rc == 0)
+		return;
+	atomic_fetch_add_explicit(&v->errors, 1, memory_order_relaxed);
+	complain(v, EVENT_WRITE_FAILED, s->start, s->count, -rc, "answered with an error");
+}
+
+int volume_write(struct volume *v, const void *buf, size_t length, uint64_t offset)
+{
+	struct range_ticket ticket;
+	struct span s;
+	int rc = make_span(v, offset, length, &s);
+
+	if (rc == 0 && v->options.read_only)
+		rc = -EROFS;
+	if (rc < 0 || length == 0)
+		return rc;
+	range_own(&v->locks, &ticket, s.start, s.count);
+	rc = write_span(v, &s, buf, length);
+	range_unlock(&v->locks, &ticket);
+	count_write(v, &s, rc);
+	return rc;
+}
+
+/* ---- discard and zero ----------------------------------------------------------------- */
+
+typedef int (*erase_fn)(struct device *, uint64_t offset, uint64_t length);
+
+/* Whole sectors that are good are erased by main itself, if it can. */
+static int erase_sectors(struct volume *v, sector_t start, uint64_t count, erase_fn erase)
+{
+	while (count > 0) {
+		struct extent e = map_get(v->map, start, count);
+		int rc = -EOPNOTSUPP;
+
+		if (e.state == SECTOR_GOOD)
+			rc = erase(v->main, bytes_of(v, start), bytes_of(v, e.count));
+		if (rc == -EOPNOTSUPP || errno_is_media(-rc))
+			rc = write_zeros(v, start, e.count);
+		if (rc < 0)
+			return rc;
+		start += e.count;
+		count -= e.count;
+	}
+	return 0;
+}
+
+static int zero_in_sector(struct volume *v, sector_t sector, uint32_t from, uint32_t to)
+{
+	const struct span one = {.start = sector, .count = 1, .head = from,
+				 .tail = v->sector_size - to};
+
+	return write_span(v, &one, v->zeros, to - from);
+}
+
+static int erase_span(struct volume *v, const struct span *s, erase_fn erase)
+{
+	sector_t first = s->start, end = s->start + s->count;
+	int rc = 0;
+
+	if (s->count == 1 && (s->head || s->tail))
+		return zero_in_sector(v, first, s->head, v->sector_size - s->tail);
+	if (s->head)
+		rc = zero_in_sector(v, first++, s->head, v->sector_size);
+	if (rc == 0 && s->tail)
+		rc = zero_in_sector(v, --end, 0, v->sector_size - s->tail);
+	return rc < 0 ? rc : erase_sectors(v, first, end - first, erase);
+}
+
+static int erase(struct volume *v, uint64_t offset, uint64_t length, erase_fn how)
+{
+	struct range_ticket ticket;
+	struct span s;
+	int rc = make_span(v, offset, length, &s);
+
+	if (rc == 0 && v->options.read_only)
+		rc = -EROFS;
+	if (rc < 0 || length == 0)
+		return rc;
+	range_own(&v->locks, &ticket, s.start, s.count);
+	rc = erase_span(v, &s, how);
+	range_unlock(&v->locks, &ticket);
+	count_write(v, &s, rc);
+	return rc;
+}
+
+int volume_discard(struct volume *v, uint64_t offset, uint64_t length)
+{
+	return erase(v, offset, length, device_discard);
+}
+
+int volume_zero(struct volume *v, uint64_t offset, uint64_t length)
+{
+	return erase(v, offset, length, device_zero);
+}
+
+/* ---- where data is ----------------------------------------------------------------------- */
+
+/* As volume_next_data, without joining what follows. */
+static int next_data(struct volume *v, uint64_t offset, uint64_t *ret_start, uint64_t *ret_end)
+{
+	uint64_t size = volume_size(v), start = size, end = size, special_at;
+	sector_t special = map_next_special(v->map, offset / v->sector_size);
+	int rc = device_next_data(v->main, offset, &start, &end);
+
+	if (rc < 0 && rc != -ENXIO)
+		return rc;
+	/* What is not on main is data, even where main has a hole. */
+	special_at = bytes_of(v, special) > offset ? bytes_of(v, special) : offset;
+	if (special < v->sectors && special_at <= start) {
+		struct extent e = map_get(v->map, special, v->sectors - special);
+
+		start = special_at;
+		end = bytes_of(v, extent_end(&e));
+	} else if (rc < 0) {
+		return rc;
+	}
+	*ret_start = start;
+	*ret_end = end;
+	return 0;
+}
+
+int volume_next_data(struct volume *v, uint64_t offset, uint64_t *ret_start, uint64_t *ret_end)
+{
+	uint64_t start, end, more;
+	int rc;
+
+	if (offset >= volume_size(v))
+		return -ENXIO;
+	rc = next_data(v, offset, &start, &end);
+	if (rc < 0)
+		return rc;
+	while (end < volume_size(v)) {
+		uint64_t from = end;
+
+		if (next_data(v, from, &more, &end) < 0 || more > from) {
+			end = from;
+			break;
+		}
+	}
+	*ret_start = start;
+	*ret_end = end;
+	return 0;
+}

@@ -1,0 +1,48 @@
+/*
+ * How a volume is. Reads counters and flags only: while every request is stuck
+ * on a dying disk, this still answers.
+ */
+#include <stdio.h>
+
+#include "volume/volume_impl.h"
+
+static const char *trouble(const struct volume_status *s)
+{
+	if (s->main_failed)
+		return "main does not answer: nothing is moved; check the disk and its cables";
+	if (s->flush_failed)
+		return "a flush failed: writes since the last fsync may be lost; mount anew";
+	if (s->commit_failed)
+		return "the database does not commit: bad sectors cannot be moved; check its disk "
+		       "and who holds its lock";
+	if (s->free_slots == 0)
+		return "no free slot is left: writes to bad sectors fail; add a spare";
+	if (s->pending_sectors)
+		return "some sectors are lost: reading them fails until they are written";
+	return "";
+}
+
+void volume_status(struct volume *v, struct volume_status *ret)
+{
+	struct map_counts counts = map_counts(v->map);
+	struct volume_status s = {
+		.main_failed = atomic_load(&v->health.failed),
+		.flush_failed = atomic_load(&v->flush_failed),
+		.commit_failed = atomic_load(&v->committer.failed),
+		.main_direct = v->main->geometry.direct,
+		.faults = atomic_load(&v->faults),
+		.remapped_sectors = counts.remapped,
+		.pending_sectors = counts.pending,
+		.reads = atomic_load(&v->reads),
+		.writes = atomic_load(&v->writes),
+		.errors = atomic_load(&v->errors),
+		.commits = atomic_load(&v->committer.commits),
+		.map_bytes = counts.bytes,
+	};
+
+	for (size_t i = 0; i < v->spare_count; i++)
+		if (!spare_failed(v->spares[i]))
+			s.free_slots += spare_counts(v->spares[i]).free;
+	snprintf(s.trouble, sizeof(s.trouble), "%s", trouble(&s));
+	*ret = s;
+}

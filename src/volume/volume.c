@@ -1,0 +1,42 @@
+/* What every part of a volume may ask of it. */
+#include <time.h>
+
+#include "volume/volume_impl.h"
+
+#define ISOLATION_MS 10000
+
+uint64_t volume_size(const struct volume *v)
+{
+	return bytes_of(v, v->sectors);
+}
+
+uint32_t volume_sector_size(const struct volume *v)
+{
+	return v->sector_size;
+}
+
+const char *volume_uuid(const struct volume *v)
+{
+	return v->uuid;
+}
+
+struct spare *volume_spare(struct volume *v, spare_id_t id)
+{
+	for (size_t i = 0; i < v->spare_count; i++)
+		if (spare_id(v->spares[i]) == id)
+			return v->spares[i];
+	return NULL;
+}
+
+int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+int64_t isolation_deadline(const struct volume *v)
+{
+	return now_ms() + (v->options.isolation_ms ? v->options.isolation_ms : ISOLATION_MS);
+}

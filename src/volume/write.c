@@ -1,0 +1,159 @@
+/*
+ * Writing whole sectors to wherever they live, and finding out which of them
+ * cannot stay there. Those are then settled, all of a request in one commit.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "remapfs/cleanup.h"
+#include "volume/volume_impl.h"
+
+struct write_isolation {
+	struct isolation isolation;
+	struct volume *volume;
+	const char *data;     /* of extent */
+	struct extent extent; /* what is being written: one state, one place */
+	struct settlement *settlement;
+};
+
+static const char *data_at(const struct write_isolation *w, sector_t sector)
+{
+	return w->data + bytes_of(w->volume, sector - w->extent.start);
+}
+
+/* ---- writing in place ----------------------------------------------------------------- */
+
+static int write_main(struct volume *v, const void *data, const struct extent *e)
+{
+	return device_write(v->main, data, bytes_of(v, e->count), bytes_of(v, e->start));
+}
+
+/*
+ * A sector that could not be read is trusted again when what was written can
+ * be read back. The flush is for contract 6: once the pending row is gone, a
+ * power cut must not bring back what main held before.
+ */
+static int cure(struct volume *v, const void *data, const struct extent *e)
+{
+	CLEANUP_FREE void *back = NULL;
+	int rc;
+
+	if (posix_memalign(&back, VOLUME_ALIGNMENT, bytes_of(v, e->count)) != 0)
+		return -ENOMEM;
+	rc = write_main(v, data, e);
+	rc = rc < 0 ? rc : device_flush(v->main);
+	rc = rc < 0 ? rc : device_read(v->main, back, bytes_of(v, e->count), bytes_of(v, e->start));
+	if (rc == 0 && memcmp(data, back, bytes_of(v, e->count)) != 0)
+		rc = -EILSEQ;
+	return rc;
+}
+
+static int write_in_place(struct write_isolation *w, const struct extent *e)
+{
+	const void *data = data_at(w, e->start);
+	struct volume *v = w->volume;
+	int rc;
+
+	switch (e->state) {
+	case SECTOR_GOOD:
+		rc = write_main(v, data, e);
+		if (rc == 0)
+			note_written(v, e->start);
+		return rc;
+	case SECTOR_REMAPPED:
+		return spare_write(volume_spare(v, e->spare), data, e->slot, e->count);
+	case SECTOR_PENDING:
+		/* Main had given up on what a slot then lost: do not go back to it. */
+		if (e->spare != ON_MAIN)
+			return -EIO;
+		rc = cure(v, data, e);
+		return rc < 0 ? rc : settlement_cured(w->settlement, *e);
+	}
+	return -EINVAL;
+}
+
+/* ---- what cannot stay ------------------------------------------------------------------ */
+
+static int write_again(struct isolation *i, sector_t start, uint64_t count)
+{
+	struct write_isolation *w = (struct write_isolation *)i;
+	struct extent part = extent_part(w->extent, start, count);
+
+	return write_in_place(w, &part);
+}
+
+static int write_bad(struct isolation *i, sector_t start, uint64_t count, int error)
+{
+	struct write_isolation *w = (struct write_isolation *)i;
+
+	return settlement_move(w->settlement, extent_part(w->extent, start, count),
+			       data_at(w, start), error);
+}
+
+/*
+ * Whether an error is about the sectors (0). That of a slot always is: if the
+ * whole spare is gone, its sectors move to another one just the same.
+ */
+static int judge(struct volume *v, const struct extent *e, int error)
+{
+	if (e->state == SECTOR_REMAPPED || e->spare != ON_MAIN)
+		return 0;
+	return judge_write_error(v, error, e->start, e->count);
+}
+
+static int write_failed(struct write_isolation *w, int error)
+{
+	const struct extent *e = &w->extent;
+	int rc = judge(w->volume, e, error);
+
+	if (rc < 0 || w->volume->options.no_remap)
+		return rc < 0 ? rc : -EIO;
+	/* There is nothing to find out where nothing was tried. */
+	if ((e->state == SECTOR_PENDING && e->spare != ON_MAIN) || !errno_is_media(error))
+		return write_bad(&w->isolation, e->start, e->count, error);
+	return isolate(&w->isolation, e->start, e->count, error);
+}
+
+int write_sectors(struct volume *v, const void *buf, sector_t start, uint64_t count)
+{
+	struct settlement settlement = {0};
+	struct write_isolation w = {
+		.isolation = {0, write_again, write_bad},
+		.volume = v,
+		.data = buf,
+		.settlement = &settlement,
+	};
+	int rc = 0;
+
+	while (rc == 0 && count > 0) {
+		w.extent = map_get(v->map, start, count);
+		rc = write_in_place(&w, &w.extent);
+		if (rc < 0) {
+			if (!w.isolation.deadline)
+				w.isolation.deadline = isolation_deadline(v);
+			rc = write_failed(&w, -rc);
+		}
+		w.data += bytes_of(v, w.extent.count);
+		start += w.extent.count;
+		count -= w.extent.count;
+	}
+	if (rc == 0)
+		rc = settle(v, &settlement);
+	settlement_clear(&settlement);
+	return rc;
+}
+
+int write_zeros(struct volume *v, sector_t start, uint64_t count)
+{
+	while (count > 0) {
+		uint64_t most = ZEROS_BYTES / v->sector_size, n = count < most ? count : most;
+		int rc = write_sectors(v, v->zeros, start, n);
+
+		if (rc < 0)
+			return rc;
+		start += n;
+		count -= n;
+	}
+	return 0;
+}

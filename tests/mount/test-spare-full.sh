@@ -1,0 +1,85 @@
+#!/bin/bash
+# No slot is left: the write fails with EIO and changes nothing, status and
+# history say why, and what moved earlier still reads and writes.
+. "$(dirname "$0")/lib.sh"
+requires root loop jq
+
+main_fill 20M
+volume_make 20M 64K
+slots=$(status_of .free_slots)
+say "$slots slots"
+[ "$slots" -ge 64 ] && [ "$slots" -le 128 ] || fail "a spare of 64 KiB lends $slots slots"
+inject --sectors 1000-1999 --on write
+image_mount
+loop_attach
+
+# All but three slots.
+last=$((1000 + slots - 4))
+noise content $((slots - 3))
+sector_write "$R" 1000 $((slots - 3)) <content
+assert_eq "$(status_of .free_slots)" 3 "free slots"
+assert_eq "$(status_of .state)" ok "state with three slots left"
+
+unchanged() {
+  sector_read "$R" 1000 $((slots - 3)) >seen
+  assert_same seen content "the earlier remaps $1"
+}
+
+say "8 sectors do not fit in 3 slots"
+noise eight 8
+before=$(remapped_sectors_list)
+must_fail 'input/output error' sector_write "$R" 1500 8 <eight
+assert_eq "$(remapped_sectors_list)" "$before" "remapped after a failed write"
+assert_eq "$(status_of .free_slots)" 3 "free slots after a failed write"
+sector_read "$R" 1500 8 | tr -d '\245' | cmp - /dev/null || fail "a failed write changed its sectors"
+unchanged "after a failed write"
+
+say "3 single ones do"
+for sector in 1600 1601 1602; do
+  noise "want.$sector" 1
+  sector_write "$R" "$sector" 1 <"want.$sector"
+done
+assert_eq "$(status_of .free_slots)" 0 "free slots"
+must_fail 'input/output error' sector_write "$R" 1700 1 <want.1600
+must_fail 'input/output error' sector_write "$IMAGE" 1700 1 <want.1600
+
+told() {
+  assert_eq "$(status_of .state)" full "state $1"
+  [ -n "$(status_of .trouble)" ] || fail "status has no trouble $1"
+  bounded remapctl status "$VOLUME" >text || [ $? = 1 ]
+  grep -qi spare text || fail "status does not speak of the spare $1: $(cat text)"
+}
+told "when full"
+[ "$(events spares_full)" -ge 1 ] || fail "no spares_full in the history"
+assert_eq "$(sql "SELECT count(*) > 0 FROM history WHERE event = 'write_failed'
+  AND main_sector <= 1700 AND main_sector + sectors > 1700")" 1 "write_failed of sector 1700"
+
+still_works() {
+  unchanged "$1"
+  noise content $((slots - 3))
+  sector_write "$R" 1000 $((slots - 3)) <content
+  unchanged "$1, written again"
+  for sector in 1600 1601 1602; do
+    sector_read "$R" "$sector" 1 >seen
+    assert_same seen "want.$sector" "sector $sector $1"
+  done
+  noise good 64
+  sector_write "$R" 3000 64 <good
+  sector_read "$R" 3000 64 >seen
+  assert_same seen good "good sectors $1"
+  # What was refused was never acknowledged, so the rest can be made durable.
+  bounded dd if=/dev/null of="$IMAGE" conv=notrunc,fsync status=none || fail "fsync $1"
+}
+still_works "when full"
+
+say "restart"
+loop_detach
+image_restart
+loop_attach
+still_works "after a restart"
+must_fail 'input/output error' sector_write "$R" 1700 1 <want.1600
+told "after a restart"
+assert_eq "$(sql 'SELECT free FROM spare_usage')" 0 "free in spare_usage"
+[ "$last" -lt 1500 ] || fail "test: ranges overlap"
+loop_detach
+image_unmount

@@ -1,0 +1,73 @@
+#!/bin/bash
+# All of it without root: mkfs.ext4, e2fsck, debugfs and fuse2fs on disk.img
+# itself, on a disk whose sectors 0 and 2 cannot be written.
+. "$(dirname "$0")/lib.sh"
+requires jq mkfs.ext4 e2fsck debugfs fuse2fs
+
+# Root becomes somebody without rights; anybody else stays who they are.
+if [ "$(id -u)" = 0 ]; then
+  requires runuser
+  id nobody >/dev/null 2>&1 || skip "no user nobody here"
+  AS_USER=(runuser -u nobody --)
+  bounded test -w /dev/fuse || chmod 0666 /dev/fuse || skip "/dev/fuse is for root alone"
+  bounded test -w /dev/fuse || skip "nobody cannot open /dev/fuse"
+  [ -u "$(readlink -f "$(command -v fusermount3)")" ] || skip "fusermount3 is not setuid here"
+  # The build directory may be below a home that others cannot enter.
+  mkdir "$SCRATCH/bin"
+  cp "$BUILD/remapfs" "$BUILD/remapctl" "$SCRATCH/bin/"
+  PATH=$SCRATCH/bin:$PATH
+fi
+mkdir work
+[ ${#AS_USER[@]} = 0 ] || chown nobody work
+cd work
+VOLUME=$PWD/volume MAIN=$PWD/main.img SPARE=$PWD/spare.img MNT=$PWD/mnt IMAGE=$PWD/mnt/disk.img
+bounded mkdir mnt fs
+
+volume_make 100M 50M
+inject --sectors 0,2 --on write
+
+say "the bare disk"
+image_mount -o noremap
+must_fail 'input/output error|could not|warning' bounded mkfs.ext4 -F "$IMAGE"
+image_unmount
+
+say "mkfs.ext4 disk.img"
+image_mount
+assert_eq "$(ps -o user= -p "$(status_of .daemon.pid)" | xargs)" "$(bounded id -un)" "user of remapfs"
+bounded mkfs.ext4 -q -F "$IMAGE"
+bounded e2fsck -fn "$IMAGE" >"$SCRATCH/log" 2>&1 || fail "e2fsck: $(cat "$SCRATCH/log")"
+assert_eq "$(remapped_sectors_list)" "0 2" "remapped"
+
+say "debugfs"
+head -c 300000 /dev/urandom >"$SCRATCH/file"
+chmod 644 "$SCRATCH/file"
+bounded debugfs -w -R "write $SCRATCH/file file" "$IMAGE" >"$SCRATCH/log" 2>&1
+bounded debugfs -R "dump file dumped" "$IMAGE" >"$SCRATCH/log" 2>&1
+assert_same dumped "$SCRATCH/file" "written and dumped by debugfs"
+
+say "fuse2fs"
+real_tree "$SCRATCH/tree" 10
+chmod -R u+rwX,go+rX "$SCRATCH/tree"
+inject --random 2000 --on write
+bounded fuse2fs -o fakeroot "$IMAGE" fs >"$SCRATCH/log" 2>&1 || fail "fuse2fs: $(cat "$SCRATCH/log")"
+bounded cp -r "$SCRATCH/tree" fs/
+bounded diff -r "$SCRATCH/tree" fs/tree >&2 || fail "the tree differs in fuse2fs"
+wait_for 20 try_unmount fs || fail "fuse2fs: $(cat "$SCRATCH/unmount.log")"
+
+fuse2fs_ended() {
+  ! test_processes | grep -q ' fuse2fs$'
+}
+wait_for 30 fuse2fs_ended || fail "fuse2fs does not end"
+bounded e2fsck -fn "$IMAGE" >"$SCRATCH/log" 2>&1 || fail "e2fsck: $(cat "$SCRATCH/log")"
+
+say "restart"
+image_unmount
+image_mount
+bounded e2fsck -fn "$IMAGE" >"$SCRATCH/log" 2>&1 || fail "e2fsck: $(cat "$SCRATCH/log")"
+bounded debugfs -R "rdump /tree $PWD" "$IMAGE" >"$SCRATCH/log" 2>&1
+bounded diff -r "$SCRATCH/tree" tree >&2 || fail "the tree differs after a restart"
+stray=$(sql "SELECT count(*) FROM (
+  SELECT * FROM ($(each_sector remap main_sector)) EXCEPT SELECT * FROM ($(each_sector fault sector)))")
+assert_eq "$stray" 0 "remapped sectors that are not bad"
+say "$(status_of .remapped_sectors) sectors remapped"
+image_unmount

@@ -1,0 +1,498 @@
+/* The control socket: include/remapfs/control.h, promise by promise. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "control/address.h"
+#include "remapfs/control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char folder[] = "/tmp/test-control-XXXXXX";
+static char volume[512], socket_path[600];
+
+static json_t *answer(void *context, const char *word)
+{
+	atomic_int *asked = context;
+
+	if (asked)
+		atomic_fetch_add(asked, 1);
+	if (strcmp(word, "status") == 0)
+		return json_pack("{s:b, s:i, s:s}", "ok", 1, "pid", getpid(), "image",
+				 "/mnt/disk.img");
+	if (strcmp(word, "plain") == 0)
+		return json_pack("{s:i}", "value", 7);
+	if (strcmp(word, "refuse") == 0)
+		return json_pack("{s:b, s:s}", "ok", 0, "error", "not\ntoday");
+	if (strcmp(word, "large") == 0) {
+		char *text = calloc(1, 700000);
+		json_t *object;
+
+		memset(text, 'a', 699999);
+		object = json_pack("{s:b, s:s}", "ok", 1, "text", text);
+		free(text);
+		return object;
+	}
+	return NULL;
+}
+
+static struct control_server *serve(atomic_int *asked)
+{
+	struct control_server *server = NULL;
+	struct error err = {0};
+
+	assert_int_equal(control_serve(volume, answer, asked, &server, &err), 0);
+	assert_non_null(server);
+	return server;
+}
+
+static int make_folder(void **state)
+{
+	FILE *file;
+
+	(void)state;
+	if (!mkdtemp(folder))
+		return -1;
+	snprintf(volume, sizeof(volume), "%s/v.db", folder);
+	snprintf(socket_path, sizeof(socket_path), "%s.sock", volume);
+	file = fopen(volume, "we");
+	return file ? fclose(file) : -1;
+}
+
+static int remove_folder(void **state)
+{
+	char command[600];
+
+	(void)state;
+	snprintf(command, sizeof(command), "rm -rf %s", folder);
+	return system(command);
+}
+
+/* A connection as a stranger would make it; nothing is sent. */
+static int dial(void)
+{
+	struct control_address address;
+	int fd;
+
+	assert_int_equal(control_address_find(volume, &address, NULL), 0);
+	fd = control_connect(&address, control_now() + 1000);
+	control_address_release(&address);
+	assert_true(fd >= 0);
+	assert_int_equal(fcntl(fd, F_SETFL, 0), 0);
+	return fd;
+}
+
+/* What comes back for raw bytes, up to the end of the connection. */
+static const char *say(const char *bytes, size_t length)
+{
+	static char text[4096];
+	size_t got = 0;
+	ssize_t n;
+	int fd = dial();
+
+	assert_int_equal(send(fd, bytes, length, MSG_NOSIGNAL), length);
+	while ((n = recv(fd, text + got, sizeof(text) - 1 - got, 0)) > 0)
+		got += (size_t)n;
+	text[got] = 0;
+	close(fd);
+	return text;
+}
+
+/* ---- asking ----------------------------------------------------------------- */
+
+static void test_question_and_answer(void **state)
+{
+	struct control_server *server = serve(NULL);
+	json_t *got = NULL;
+
+	assert_int_equal(control_ask(volume, "status", &got, NULL), 0);
+	assert_int_equal(json_integer_value(json_object_get(got, "pid")), getpid());
+	json_decref(got);
+	assert_int_equal(control_ask(volume, "plain", &got, NULL), 0);
+	assert_true(json_is_true(json_object_get(got, "ok")));
+	json_decref(got);
+	assert_int_equal(control_ask(volume, "large", &got, NULL), 0);
+	assert_int_equal(json_string_length(json_object_get(got, "text")), 699999);
+	json_decref(got);
+	control_stop(server);
+	control_stop(NULL);
+	(void)state;
+}
+
+static void test_refusals(void **state)
+{
+	struct control_server *server = serve(NULL);
+	json_t *got = NULL;
+	struct error err = {0};
+
+	assert_int_equal(control_ask(volume, "refuse", &got, &err), -EREMOTEIO);
+	assert_non_null(strstr(err.text, "not?today"));
+	assert_int_equal(control_ask(volume, "nonsense", &got, &err), -EREMOTEIO);
+	assert_non_null(strstr(err.text, "no such request"));
+	assert_null(got);
+	control_stop(server);
+	(void)state;
+}
+
+static void test_nobody_there(void **state)
+{
+	json_t *got = NULL;
+	struct error err = {0};
+
+	assert_int_equal(control_ask(volume, "status", &got, &err), -ENOENT);
+	assert_non_null(strstr(err.text, "mount it"));
+	assert_int_equal(control_ask("/nowhere/v.db", "status", &got, &err), -ENOENT);
+	assert_int_equal(control_ask("", "status", &got, &err), -ENOENT);
+	assert_null(got);
+	(void)state;
+}
+
+static void test_words_that_are_none(void **state)
+{
+	static char longest[5000];
+	atomic_int asked = 0;
+	struct control_server *server = serve(&asked);
+	json_t *got = NULL;
+
+	memset(longest, 'a', sizeof(longest) - 1);
+	assert_int_equal(control_ask(volume, longest, &got, NULL), -EINVAL);
+	assert_non_null(strstr(say(longest, 66), "no such request"));
+	assert_non_null(strstr(say("\n", 1), "no such request"));
+	assert_non_null(strstr(say("STATUS\n", 7), "no such request"));
+	assert_non_null(strstr(say("a\0b\n", 4), "\"ok\":false"));
+	assert_non_null(strstr(say("\xff\xfe\n", 3), "no such request"));
+	assert_non_null(strstr(say("{\"a\": 1}\n", 9), "no such request"));
+	assert_int_equal(atomic_load(&asked), 0);
+	assert_non_null(strstr(say("status\nmore", 11), "\"pid\""));
+	assert_int_equal(control_ask(volume, "status", &got, NULL), 0);
+	json_decref(got);
+	control_stop(server);
+	(void)state;
+}
+
+/* Half a word may be half of another one: it is not answered as if whole. */
+static void test_a_word_cut_off(void **state)
+{
+	atomic_int asked = 0;
+	struct control_server *server = serve(&asked);
+	char text[256] = "";
+	int fd = dial();
+
+	assert_int_equal(send(fd, "status", 6, MSG_NOSIGNAL), 6);
+	shutdown(fd, SHUT_WR);
+	assert_true(recv(fd, text, sizeof(text) - 1, MSG_WAITALL) > 0);
+	assert_non_null(strstr(text, "\"ok\":false"));
+	close(fd);
+	assert_int_equal(atomic_load(&asked), 0);
+	control_stop(server);
+	(void)state;
+}
+
+/* ---- the socket ------------------------------------------------------------- */
+
+static void test_socket_mode_and_end(void **state)
+{
+	mode_t before = umask(0);
+	struct control_server *server = serve(NULL);
+	struct stat st;
+
+	umask(before);
+	assert_int_equal(lstat(socket_path, &st), 0);
+	assert_true(S_ISSOCK(st.st_mode));
+	assert_int_equal(st.st_mode & 07777, 0600);
+	control_stop(server);
+	assert_int_equal(lstat(socket_path, &st), -1);
+	(void)state;
+}
+
+static void test_two_daemons(void **state)
+{
+	struct control_server *first = serve(NULL), *second = NULL;
+	struct error err = {0};
+	json_t *got = NULL;
+
+	assert_int_equal(control_serve(volume, answer, NULL, &second, &err), -EBUSY);
+	assert_null(second);
+	assert_int_equal(control_ask(volume, "status", &got, NULL), 0);
+	json_decref(got);
+	control_stop(first);
+	(void)state;
+}
+
+/* What kill -9 leaves behind is a socket that nobody listens on. */
+static void test_stale_socket(void **state)
+{
+	pid_t child = fork();
+	struct control_server *server;
+	json_t *got = NULL;
+	struct stat st;
+	int status;
+
+	if (child == 0) {
+		control_serve(volume, answer, NULL, &server, NULL);
+		raise(SIGKILL);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(lstat(socket_path, &st), 0);
+	assert_int_equal(control_ask(volume, "status", &got, NULL), -ECONNREFUSED);
+	server = serve(NULL);
+	assert_int_equal(control_ask(volume, "status", &got, NULL), 0);
+	assert_int_equal(json_integer_value(json_object_get(got, "pid")), getpid());
+	json_decref(got);
+	control_stop(server);
+	(void)state;
+}
+
+static void test_something_else_has_the_name(void **state)
+{
+	struct control_server *server = NULL;
+	struct error err = {0};
+	json_t *got = NULL;
+	char target[600];
+	struct stat st;
+
+	snprintf(target, sizeof(target), "%s/precious", folder);
+	assert_int_equal(close(open(target, O_CREAT | O_WRONLY | O_CLOEXEC, 0600)), 0);
+	assert_int_equal(symlink(target, socket_path), 0);
+	assert_int_equal(control_serve(volume, answer, NULL, &server, &err), -EEXIST);
+	assert_non_null(strstr(err.text, "move it away"));
+	assert_int_equal(control_ask(volume, "status", &got, &err), -EPROTO);
+	assert_int_equal(lstat(socket_path, &st), 0);
+	assert_true(S_ISLNK(st.st_mode));
+	assert_int_equal(unlink(socket_path), 0);
+	assert_int_equal(unlink(target), 0);
+	(void)state;
+}
+
+/* A daemon that comes later must not lose its socket to the end of this one. */
+static void test_a_socket_that_is_not_ours_stays(void **state)
+{
+	struct control_server *first = serve(NULL), *second;
+	json_t *got = NULL;
+
+	assert_int_equal(unlink(socket_path), 0);
+	second = serve(NULL);
+	control_stop(first);
+	assert_int_equal(control_ask(volume, "status", &got, NULL), 0);
+	json_decref(got);
+	control_stop(second);
+	(void)state;
+}
+
+static void test_every_name_leads_to_one_socket(void **state)
+{
+	struct control_server *server = serve(NULL);
+	char link_path[600];
+	json_t *got = NULL;
+
+	snprintf(link_path, sizeof(link_path), "%s/alias", folder);
+	assert_int_equal(symlink(volume, link_path), 0);
+	assert_int_equal(control_ask(link_path, "status", &got, NULL), 0);
+	json_decref(got);
+	assert_int_equal(unlink(link_path), 0);
+	control_stop(server);
+	(void)state;
+}
+
+static void test_long_paths(void **state)
+{
+	char path[4000];
+	size_t used = (size_t)snprintf(path, sizeof(path), "%s", folder);
+	struct control_server *server = NULL;
+	json_t *got = NULL;
+
+	for (int i = 0; i < 12; i++) {
+		used += (size_t)snprintf(path + used, sizeof(path) - used, "/%0200d", i);
+		assert_int_equal(mkdir(path, 0700), 0);
+	}
+	snprintf(path + used, sizeof(path) - used, "/%0240d", 1);
+	assert_int_equal(control_ask(path, "status", &got, NULL), -ENOENT);
+	assert_int_equal(control_serve(path, answer, NULL, &server, NULL), 0);
+	assert_int_equal(control_ask(path, "status", &got, NULL), 0);
+	json_decref(got);
+	control_stop(server);
+	snprintf(path + used, sizeof(path) - used, "/%0252d", 1);
+	assert_int_equal(control_serve(path, answer, NULL, &server, NULL), -ENAMETOOLONG);
+	assert_int_equal(control_ask(path, "status", &got, NULL), -ENAMETOOLONG);
+	(void)state;
+}
+
+/* ---- clients that do not behave ---------------------------------------------- */
+
+static void test_stalled_clients_hold_up_nobody(void **state)
+{
+	struct control_server *server = serve(NULL);
+	int idle[10];
+	int64_t began = control_now();
+	json_t *got = NULL;
+
+	for (size_t i = 0; i < 10; i++)
+		idle[i] = dial();
+	assert_int_equal(control_ask(volume, "status", &got, NULL), 0);
+	json_decref(got);
+	assert_true(control_now() - began < 1000);
+	for (size_t i = 0; i < 10; i++)
+		close(idle[i]);
+	control_stop(server);
+	(void)state;
+}
+
+/* More than there are places for: they are dropped after 5 s, and it goes on. */
+static void test_stalled_clients_are_dropped(void **state)
+{
+	struct control_server *server = serve(NULL);
+	int64_t began = control_now();
+	int idle[16];
+	char byte;
+	json_t *got = NULL;
+
+	for (size_t i = 0; i < 16; i++)
+		idle[i] = dial();
+	assert_int_equal(recv(idle[0], &byte, 1, 0), 0);
+	assert_in_range(control_now() - began, 4000, 6500);
+	assert_int_equal(control_ask(volume, "status", &got, NULL), 0);
+	json_decref(got);
+	for (size_t i = 0; i < 16; i++)
+		close(idle[i]);
+	control_stop(server);
+	(void)state;
+}
+
+/* One that asks and goes, or never reads, must not raise SIGPIPE or block. */
+static void test_clients_that_leave(void **state)
+{
+	struct control_server *server = serve(NULL);
+	json_t *got = NULL;
+	int slow;
+
+	for (int i = 0; i < 50; i++) {
+		int fd = dial();
+
+		assert_int_equal(send(fd, "large\n", 6, MSG_NOSIGNAL), 6);
+		close(fd);
+	}
+	slow = dial();
+	assert_int_equal(send(slow, "large\n", 6, MSG_NOSIGNAL), 6);
+	assert_int_equal(control_ask(volume, "status", &got, NULL), 0);
+	json_decref(got);
+	close(slow);
+	control_stop(server);
+	(void)state;
+}
+
+static void test_the_end_is_prompt(void **state)
+{
+	struct control_server *server = serve(NULL);
+	int idle = dial();
+	int64_t began = control_now();
+
+	control_stop(server);
+	assert_true(control_now() - began < 500);
+	close(idle);
+	(void)state;
+}
+
+/* ---- daemons that do not behave ---------------------------------------------- */
+
+/* Listens where the daemon would, and says `text` to whoever connects. */
+static pid_t impostor(const char *text)
+{
+	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un {
+		sa_family_t family;
+		char path[108];
+	} at = {.family = AF_UNIX};
+	pid_t child;
+
+	snprintf(at.path, sizeof(at.path), "%.100s", socket_path);
+	assert_int_equal(bind(listener, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	child = fork();
+	if (child == 0) {
+		int fd = accept(listener, NULL, NULL);
+
+		if (text && send(fd, text, strlen(text), MSG_NOSIGNAL) >= 0)
+			shutdown(fd, SHUT_RDWR);
+		pause();
+	}
+	close(listener);
+	return child;
+}
+
+static void end(pid_t child)
+{
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	unlink(socket_path);
+}
+
+static void test_answers_that_are_none(void **state)
+{
+	static const char *const texts[] = {
+	    "", "no\n", "{}", "[1]", "{\"ok\": 1}", "{\"ok\": true", "{\"ok\": true} {}"};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		pid_t child = impostor(texts[i]);
+		struct error err = {0};
+		json_t *got = NULL;
+
+		assert_int_equal(control_ask(volume, "status", &got, &err), -EPROTO);
+		assert_null(got);
+		assert_true(err.text[0]);
+		end(child);
+	}
+	(void)state;
+}
+
+static void test_a_daemon_that_hangs(void **state)
+{
+	pid_t child = impostor(NULL);
+	int64_t began = control_now();
+	struct error err = {0};
+	json_t *got = NULL;
+
+	assert_int_equal(control_ask(volume, "status", &got, &err), -ETIMEDOUT);
+	assert_in_range(control_now() - began, 4500, 7000);
+	assert_non_null(strstr(err.text, "5 s"));
+	end(child);
+	(void)state;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_question_and_answer),
+	    cmocka_unit_test(test_refusals),
+	    cmocka_unit_test(test_nobody_there),
+	    cmocka_unit_test(test_words_that_are_none),
+	    cmocka_unit_test(test_a_word_cut_off),
+	    cmocka_unit_test(test_socket_mode_and_end),
+	    cmocka_unit_test(test_two_daemons),
+	    cmocka_unit_test(test_stale_socket),
+	    cmocka_unit_test(test_something_else_has_the_name),
+	    cmocka_unit_test(test_a_socket_that_is_not_ours_stays),
+	    cmocka_unit_test(test_every_name_leads_to_one_socket),
+	    cmocka_unit_test(test_long_paths),
+	    cmocka_unit_test(test_stalled_clients_hold_up_nobody),
+	    cmocka_unit_test(test_stalled_clients_are_dropped),
+	    cmocka_unit_test(test_clients_that_leave),
+	    cmocka_unit_test(test_the_end_is_prompt),
+	    cmocka_unit_test(test_answers_that_are_none),
+	    cmocka_unit_test(test_a_daemon_that_hangs),
+	};
+
+	return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
