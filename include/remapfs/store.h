@@ -8,8 +8,8 @@
  * is waited for STORE_BUSY_MS, then the call fails with -EBUSY.
  *
  * Errors of all calls: -EBUSY (as above), -ENOSPC (disk full), -EIO,
- * -EROFS, -EUCLEAN (the database is damaged or breaks a constraint),
- * -ENOMEM. After a failure inside a transaction only store_rollback may follow.
+ * -EROFS, -EEXIST (a row that is there, or a rule of the schema, stands in the
+ * way), -EUCLEAN (the database is damaged), -ENOMEM. After a failure inside a transaction only store_rollback may follow.
  */
 #ifndef REMAPFS_STORE_H
 #define REMAPFS_STORE_H
@@ -43,6 +43,12 @@ struct store_spare {
 };
 
 /* ---- life ----------------------------------------------------------------- */
+
+/*
+ * Whether store_create(path) could make its file: the folder is there and may
+ * be written, the name is not too long. Leaves nothing behind.
+ */
+int store_can_create(const char *path, struct error *err);
 
 /*
  * Makes a new database at path, which must not exist; nothing is left behind
@@ -131,6 +137,8 @@ int store_begin(struct store *);
  */
 int store_commit(struct store *);
 void store_rollback(struct store *);
+/* What SQLite says of the last call that failed; until the next call. */
+const char *store_message(const struct store *);
 
 /*
  * Makes the sectors of e what e says, splitting the rows that overlap it.

@@ -87,6 +87,7 @@ struct volume_status {
 	bool main_failed;   /* main did not answer when it was last tried */
 	bool flush_failed;  /* a flush failed since it was opened: fsync fails */
 	bool commit_failed; /* the last commit failed */
+	bool spares_full;   /* the last sector that had to move found no slot */
 	bool main_direct;   /* main is read and written past the page cache */
 	uint64_t faults;    /* sectors with a simulated fault in force */
 	uint64_t remapped_sectors, pending_sectors, free_slots;
@@ -112,8 +113,11 @@ struct create_options {
 	size_t spare_count;    /* 1 to SPARE_ID_MAX */
 	uint32_t sector_size;  /* 512, 4096, or 0: what main has */
 	bool force;            /* spares may carry a file system or be another volume's */
-	/* Called now and then while spares are verified; may be NULL. */
-	void (*progress)(void *context, const char *what, uint64_t done, uint64_t total);
+	/*
+	 * Called often while spares are verified; may be NULL. Returning false
+	 * gives up: volume_create cleans up and fails with -EINTR.
+	 */
+	bool (*progress)(void *context, const char *what, uint64_t done, uint64_t total);
 	void *context;
 };
 
@@ -125,7 +129,7 @@ struct create_options {
  * a region (offset, length) beside it can be used. warning gets a line, or "".
  *
  * Errors: -EEXIST, -ENOENT, -EINVAL (sizes, sector sizes, overlaps), -EBUSY,
- * -EIO (a bad spare sector), those of file_device_open and store_create.
+ * -EIO (a bad spare sector), -EINTR, those of file_device_open and store_create.
  */
 int volume_create(const struct create_options *, struct error *warning, struct error *err);
 

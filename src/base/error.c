@@ -14,15 +14,34 @@ static void one_line(char *text)
 			*c = '?';
 }
 
+/*
+ * What is too long is nearly always a path in the middle; the cause is at the
+ * beginning and the remedy at the end, and both are kept.
+ */
+static void fit(struct error *err, const char *line)
+{
+	size_t length = strlen(line), tail = sizeof(err->text) / 2;
+
+	if (length < sizeof(err->text)) {
+		memcpy(err->text, line, length + 1);
+		return;
+	}
+	memcpy(err->text, line, sizeof(err->text) - 1 - tail);
+	memcpy(err->text + sizeof(err->text) - 1 - tail, line + length - tail, tail + 1);
+	memcpy(err->text + sizeof(err->text) - 1 - tail - 3, "...", 3);
+}
+
 int error_set(struct error *err, int code, const char *format, ...)
 {
 	int kept = errno;
+	char line[3 * 4096 + 512];
 	va_list args;
 
 	if (err) {
 		va_start(args, format);
-		vsnprintf(err->text, sizeof(err->text), format, args);
+		vsnprintf(line, sizeof(line), format, args);
 		va_end(args);
+		fit(err, line);
 		one_line(err->text);
 	}
 	errno = kept;

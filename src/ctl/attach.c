@@ -184,19 +184,32 @@ static int read_options(int argc, char **argv, int max, const char *const *names
 	return check_operands(argv[0], argc, argv, 1, max, names);
 }
 
+/* It must be a loop device that is free. 0 or the exit code. */
+static int check_device(const char *device)
+{
+	struct error err = {0};
+	struct loop loop;
+	int rc = loop_look(device, &loop, &err);
+
+	if (rc == -ENXIO)
+		return 0;
+	if (rc)
+		return refuse(&err);
+	return refuse_text("%s is attached to %.200s; name another loop device, or none",
+			   loop.device, loop.backing);
+}
+
 int run_attach(int argc, char **argv)
 {
 	static const char *const names[] = {"VOLUME or MOUNTPOINT", "LOOPDEV"};
 	int rc = read_options(argc, argv, 2, names);
 	const char *device = argc > optind + 1 ? argv[optind + 1] : NULL;
-	struct stat st;
 
 	if (rc)
 		return rc < 0 ? print_help(attach_help) : rc;
-	if (device && (stat(device, &st) < 0 || !S_ISBLK(st.st_mode)))
-		return refuse_text("%.200s is no loop device; name one such as /dev/loop0, or "
-				   "none",
-				   device);
+	rc = device ? check_device(device) : 0;
+	if (rc)
+		return rc;
 	return attach(argv[optind], device);
 }
 

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <string.h>
 #include <time.h>
 
@@ -43,7 +44,8 @@ struct request {
 	struct create_options create;
 	struct part_spec *spares;
 	bool quiet;
-	/* of the progress line */
+	bool visible; /* progress is shown */
+	/* Of the progress line. */
 	const char *what;
 	struct timespec began, shown;
 	bool line_open;
@@ -246,21 +248,42 @@ static void print_progress(const char *what, uint64_t done, uint64_t total, doub
 	fflush(stderr);
 }
 
-static void show_progress(void *context, const char *what, uint64_t done, uint64_t total)
+/* Ctrl-C stops at the next step, so that what was made can be removed. */
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int signal)
+{
+	(void)signal;
+	interrupted = 1;
+}
+
+static void catch_interrupts(void)
+{
+	struct sigaction action = {.sa_handler = interrupt, .sa_flags = SA_RESTART};
+
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGHUP, &action, NULL);
+}
+
+static bool show_progress(void *context, const char *what, uint64_t done, uint64_t total)
 {
 	struct request *request = context;
 	struct timespec now;
 
+	if (!request->visible)
+		return !interrupted;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	if (!request->what || strcmp(request->what, what) != 0) {
 		request->what = what;
 		request->began = now;
 	} else if (seconds_between(&request->shown, &now) < 0.2 && done < total) {
-		return;
+		return !interrupted;
 	}
 	request->shown = now;
 	request->line_open = true;
 	print_progress(what, done, total, seconds_between(&request->began, &now));
+	return !interrupted;
 }
 
 static void end_progress(const struct request *request)
@@ -300,8 +323,9 @@ static int create(struct request *request)
 	struct error err = {0}, warning = {0};
 	struct store *store;
 
-	if (!request->quiet && isatty(STDERR_FILENO))
-		request->create.progress = show_progress;
+	catch_interrupts();
+	request->visible = !request->quiet && isatty(STDERR_FILENO);
+	request->create.progress = show_progress;
 	request->create.context = request;
 	if (volume_create(&request->create, &warning, &err)) {
 		end_progress(request);

@@ -228,27 +228,36 @@ static int read_options(int argc, char **argv, struct request *request)
 
 /* ---- adding ----------------------------------------------------------------- */
 
-/* "5 sectors of main: reads fail with EIO after 20 ms (seed 7)" */
+static void describe_life(const struct fault *fault, char *buf, size_t size)
+{
+	buf[0] = 0;
+	if (fault->life == FAULT_TIMES)
+		snprintf(buf, size, ", %" PRIu64 " time%s each", fault->times,
+			 fault->times == 1 ? "" : "s");
+	else if (fault->life == FAULT_UNTIL_REWRITTEN)
+		snprintf(buf, size, ", until rewritten");
+}
+
+/* "5 sectors of main: reads fail with EIO after 20 ms, 2 times each (seed 7)" */
 static void describe(const struct request *request, uint64_t sectors, char *buf, size_t size)
 {
 	static const char *const on[] = {[FAULT_ON_READ] = "reads",
 					 [FAULT_ON_WRITE] = "writes",
 					 [FAULT_ON_BOTH] = "reads and writes"};
 	const struct fault *fault = &request->fault;
-	char place[24] = "main", how[80], delay[40] = "", seed[40] = "";
+	char place[24] = "main", delay[40] = "", life[40], seed[40] = "";
 
 	if (fault->spare != ON_MAIN)
 		snprintf(place, sizeof(place), "spare %" PRIu32, fault->spare);
-	if (fault->error)
-		snprintf(how, sizeof(how), "fail with %s", errno_name(fault->error));
-	else
-		snprintf(how, sizeof(how), "succeed");
 	if (fault->delay_ms)
 		snprintf(delay, sizeof(delay), " after %" PRIu32 " ms", fault->delay_ms);
+	describe_life(fault, life, sizeof(life));
 	if (is_drawn(&request->choice))
 		snprintf(seed, sizeof(seed), " (seed %" PRIu64 ")", request->choice.seed);
-	snprintf(buf, size, "%" PRIu64 " sector%s of %s: %s %s%s%s", sectors,
-		 sectors == 1 ? "" : "s", place, on[fault->on], how, delay, seed);
+	snprintf(buf, size, "%" PRIu64 " sector%s of %s: %s %s%s%s%s%s", sectors,
+		 sectors == 1 ? "" : "s", place, on[fault->on],
+		 fault->error ? "fail with " : "succeed",
+		 fault->error ? errno_name(fault->error) : "", delay, life, seed);
 }
 
 /* A fault that does not last is one row for each of its sectors. */

@@ -235,6 +235,9 @@ int loop_attach(const char *image, uint32_t sector_size, const char *device, str
 
 	snprintf(size, sizeof(size), "%" PRIu32, sector_size);
 	rc = run_losetup(argv, image, shown, sizeof(shown), err);
+	if (!rc && !device && !*shown)
+		rc = error_set(
+		    err, EIO, "losetup did not name the device it attached; 'losetup -l' lists it");
 	if (!rc)
 		rc = loop_look(device ? device : shown, &loop, err);
 	if (rc)

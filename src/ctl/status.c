@@ -106,10 +106,9 @@ static void judge(struct status *status)
 	if (status->totals.pending_sectors) {
 		status->state = "pending";
 		error_set(&status->trouble, EIO,
-			  "%" PRIu64 " sectors are lost: reading them fails until they are written",
-			  status->totals.pending_sectors);
+			  "some sectors are lost: reading them fails until they are written");
 	}
-	if (!status->free_slots) {
+	if (!status->free_slots || daemon_says(status, "spares_full")) {
 		status->state = "full";
 		error_set(&status->trouble, ENOSPC,
 			  "no spare slot is free: the next bad sector cannot be moved");
@@ -225,6 +224,11 @@ static void line(const char *key, const char *format, ...)
 	printf("%-10s  %s\n", key, text);
 }
 
+static const char *plural(uint64_t count)
+{
+	return count == 1 ? "" : "s";
+}
+
 static void print_daemon(const struct status *status)
 {
 	if (status->no_daemon) {
@@ -251,6 +255,7 @@ static void print_daemon(const struct status *status)
 static void print_lines(const struct status *status)
 {
 	const struct store_volume *volume = status->volume;
+	const struct store_totals *totals = &status->totals;
 	char size[32];
 
 	line("volume", "%s", status->path);
@@ -261,17 +266,19 @@ static void print_lines(const struct status *status)
 	line("size", "%s, %" PRIu64 " sectors of %" PRIu32 " bytes",
 	     format_size(size, volume->main_sectors * volume->sector_size), volume->main_sectors,
 	     volume->sector_size);
-	line("remapped", "%" PRIu64 " sectors", status->totals.remapped_sectors);
-	line("pending", "%" PRIu64 " sectors", status->totals.pending_sectors);
+	line("remapped", "%" PRIu64 " sector%s", totals->remapped_sectors,
+	     plural(totals->remapped_sectors));
+	line("pending", "%" PRIu64 " sector%s", totals->pending_sectors,
+	     plural(totals->pending_sectors));
 	line("free", "%" PRIu64 " of %" PRIu64 " slots (%s), %" PRIu64 " bad", status->free_slots,
 	     status->slots, format_size(size, status->free_slots * volume->sector_size),
 	     status->bad_slots);
-	if (status->totals.faults)
+	if (totals->faults)
 		line("faults",
 		     "simulated faults: %" PRIu64
-		     " sectors: this volume does not show how the disk really is",
-		     status->totals.faults);
-	line("events", "%" PRIu64, status->totals.events);
+		     " sector%s: this volume does not show how the disk really is",
+		     totals->faults, plural(totals->faults));
+	line("events", "%" PRIu64, totals->events);
 	print_daemon(status);
 }
 

@@ -52,24 +52,28 @@ static void heading(const char *name, char *buf, size_t size)
 	buf[i] = 0;
 }
 
-static int show_column(struct table *table, size_t column, struct error *err)
+/* Twice would be two equal keys in JSON; adding what is there already is no harm. */
+static int show_column(struct table *table, size_t column, bool added, struct error *err)
 {
 	for (size_t i = 0; i < table->count; i++)
 		if (table->shown[i] == column)
-			return error_set(err, EINVAL,
-					 "--output: column '%s' is named twice; name it once",
-					 table->columns[column].name);
+			return added
+				   ? 0
+				   : error_set(err, EINVAL,
+					       "--output: column '%s' is named twice; name it once",
+					       table->columns[column].name);
 	table->shown[table->count++] = column;
 	return 0;
 }
 
-static int show_named(struct table *table, const char *name, size_t length, struct error *err)
+static int show_named(struct table *table, const char *name, size_t length, bool added,
+		      struct error *err)
 {
 	for (size_t i = 0; table->columns[i].name; i++) {
 		const char *known = table->columns[i].name;
 
 		if (strlen(known) == length && strncasecmp(known, name, length) == 0)
-			return show_column(table, i, err);
+			return show_column(table, i, added, err);
 	}
 	return error_set(err, EINVAL,
 			 "--output: there is no column '%.*s'; --help lists the columns",
@@ -78,20 +82,22 @@ static int show_named(struct table *table, const char *name, size_t length, stru
 
 static int choose_columns(struct table *table, const char *list, struct error *err)
 {
+	bool added;
 	int rc = 0;
 
 	if (!list || *list == '+')
 		for (size_t i = 0; table->columns[i].name && !rc; i++)
 			if (!table->columns[i].hidden)
-				rc = show_column(table, i, err);
+				rc = show_column(table, i, false, err);
 	if (!list)
 		return rc;
-	list += *list == '+';
+	added = *list == '+';
+	list += added;
 	for (;; list++) {
 		size_t length = strcspn(list, ",");
 
 		if (!rc)
-			rc = show_named(table, list, length, err);
+			rc = show_named(table, list, length, added, err);
 		list += length;
 		if (rc || !*list)
 			return rc;

@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -44,9 +46,11 @@ static int fail(int code, const struct error *err)
 static int find_paths(struct program *p, struct error *err)
 {
 	const char *mountpoint = p->options.mountpoint;
+	struct statfs fs;
 	struct stat st;
 
-	if (stat(mountpoint, &st) < 0)
+	/* statfs is never answered from a cache: a mount whose daemon died shows. */
+	if (stat(mountpoint, &st) < 0 || statfs(mountpoint, &fs) < 0)
 		return error_set(err, errno, "cannot mount at '%s': %s; %s", mountpoint,
 				 strerror(errno), errno == ENOTCONN
 				 ? "a daemon died there: clean up with fusermount3 -u"
@@ -64,18 +68,36 @@ static int find_paths(struct program *p, struct error *err)
 					     mountpoint, strerror(errno));
 }
 
-/* A daemon that answers will not let go; one that is ending is waited for. */
+/* Whether the daemon that gave this answer still has its image where it says. */
+static bool has_image(const json_t *answer, const char *volume, struct error *err)
+{
+	const char *image = json_string_value(json_object_get(answer, "image"));
+	struct statfs fs;
+
+	if (!image || statfs(image, &fs) < 0 || fs.f_type != FUSE_SUPER_MAGIC)
+		return false;
+	error_set(err, EBUSY, "volume '%s' is mounted already, as '%s'; unmount it first", volume,
+		  image);
+	return true;
+}
+
+/* A daemon that has a mount will not let go; one that is ending is waited for. */
 static int check_not_running(const char *volume, struct error *err)
 {
-	json_t *answer = NULL;
-	int rc = control_ask(volume, "status", &answer, NULL);
-	const char *where = rc == 0 ? json_string_value(json_object_get(answer, "mountpoint")) : NULL;
+	const struct timespec pause = {.tv_nsec = 50 * 1000000};
+	bool mounted = false;
 
-	if (rc == 0)
-		error_set(err, EBUSY, "volume '%s' is mounted already at '%s'; unmount it first",
-			  volume, where ? where : "?");
-	json_decref(answer);
-	return rc == 0 ? -EBUSY : 0;
+	for (unsigned waited = 0; !mounted && waited < LOCK_WAIT_MS; waited += 50) {
+		json_t *answer = NULL;
+
+		if (control_ask(volume, "status", &answer, NULL) < 0)
+			return 0;
+		mounted = has_image(answer, volume, err);
+		json_decref(answer);
+		if (!mounted)
+			nanosleep(&pause, NULL);
+	}
+	return mounted ? -EBUSY : 0;
 }
 
 static bool users_may_allow(void)
@@ -105,9 +127,18 @@ static int let_root_in(struct options *o, struct error *err)
 	if (o->allow_other || o->allow_root)
 		return error_set(err, EPERM, "users may not let others into their mounts here; add "
 				 "user_allow_other to /etc/fuse.conf");
-	log_notice("root cannot enter this mount, so losetup will not work on it: for that, add "
-		   "user_allow_other to /etc/fuse.conf");
 	return 0;
+}
+
+/* What the user should know of a mount that works. */
+static void tell_limits(const struct options *o, const char *refused)
+{
+	if (geteuid() != 0 && !o->allow_root && !o->allow_other)
+		log_notice("root cannot enter this mount, so losetup will not work on it: for that, "
+			   "add user_allow_other to /etc/fuse.conf");
+	if (refused[0])
+		log_notice("not guarded against memory pressure, refused were: %s; run as root with "
+			   "CAP_SYS_RESOURCE to have them", refused);
 }
 
 /* ---- running ------------------------------------------------------------------------------- */
@@ -170,6 +201,7 @@ static int start(struct program *p, struct error *err)
 static int run(struct program *p)
 {
 	struct error err = {""};
+	char refused[256];
 	int rc = find_paths(p, &err), end;
 
 	rc = rc < 0 ? rc : let_root_in(&p->options, &err);
@@ -183,14 +215,15 @@ static int run(struct program *p)
 	rc = open_volume(p, &err);
 	if (rc < 0)
 		return fail(EXIT_MOUNT, &err);
-	survive();
+	survive(refused, sizeof(refused));
 	rc = start(p, &err);
 	if (rc == 0) {
+		tell_limits(&p->options, refused);
 		daemon_ready();
 		session_wait(p->session);
 	}
-	session_end(p->session);
 	control_stop(p->control);
+	session_end(p->session);
 	end = volume_close(p->image.volume);
 	if (end < 0)
 		log_error("the volume did not close in order (%s): see its history",

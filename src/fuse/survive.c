@@ -11,7 +11,6 @@
 
 #include "remapfs/cleanup.h"
 #include "remapfs/error.h"
-#include "remapfs/log.h"
 
 #ifndef PR_SET_IO_FLUSHER
 #define PR_SET_IO_FLUSHER 57
@@ -46,7 +45,7 @@ static int spare_from_oom(void)
 	return write(fd, "-900", 4) == 4 ? 0 : -errno;
 }
 
-void survive(void)
+void survive(char *refused, size_t size)
 {
 	static const struct {
 		const char *name;
@@ -56,17 +55,14 @@ void survive(void)
 		{"mlockall", lock_memory},
 		{"oom_score_adj", spare_from_oom},
 	};
-	char refused[256] = "";
 
+	refused[0] = 0;
 	for (size_t i = 0; i < sizeof(measures) / sizeof(measures[0]); i++) {
 		int rc = measures[i].take();
 		size_t used = strlen(refused);
 
 		if (rc < 0)
-			snprintf(refused + used, sizeof(refused) - used, "%s%s (%s)",
+			snprintf(refused + used, size - used, "%s%s (%s)",
 				 used ? ", " : "", measures[i].name, errno_name(-rc));
 	}
-	if (refused[0])
-		log_notice("not guarded against memory pressure: refused were %s; root has them",
-			   refused);
 }

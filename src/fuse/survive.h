@@ -5,7 +5,12 @@
 #ifndef FUSE_SURVIVE_H
 #define FUSE_SURVIVE_H
 
-/* Takes what the kernel grants, and logs in one line what was refused. */
-void survive(void);
+#include <stddef.h>
+
+/*
+ * Takes what the kernel grants; refused gets the names and errors of the rest,
+ * or "".
+ */
+void survive(char *refused, size_t size);
 
 #endif

@@ -40,16 +40,20 @@ static int make(const char *path, const struct store_volume *volume,
 
 	if (rc < 0)
 		return rc;
-	/* Without a log yet: one file to move. store_open turns WAL on. */
 	rc = store_migrate(s, 0, err);
 	if (rc == 0) {
 		rc = store_begin(s);
 		rc = rc < 0 ? rc : fill(s, volume, spares, spare_count);
 		rc = rc < 0 ? rc : store_commit(s);
+		/* From the start, so that no later opening changes the file for it. */
+		if (rc == 0 && sqlite3_exec(s->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL) !=
+				       SQLITE_OK)
+			rc = store_errno(s);
 		if (rc < 0)
 			error_set(err, -rc, "cannot write '%s': %s; check the disk it is on", path,
 				  sqlite3_errmsg(s->db));
 	}
+	/* Closing removes the log again: one file to move. */
 	store_close(s);
 	return rc;
 }
@@ -63,19 +67,45 @@ static int sync_folder(const char *path)
 	return fd >= 0 && fsync(fd) == 0 ? 0 : -errno;
 }
 
+/* A new file beside path, whose name goes to *ret_draft; -errno with err. */
+static int make_draft(const char *path, char **ret_draft, struct error *err)
+{
+	int fd, rc;
+
+	if (asprintf(ret_draft, "%s.XXXXXX", path) < 0) {
+		*ret_draft = NULL;
+		return error_set(err, ENOMEM, "out of memory; end other programs");
+	}
+	fd = mkostemp(*ret_draft, O_CLOEXEC);
+	if (fd >= 0)
+		return fd;
+	rc = error_set(err, errno, "cannot make volume '%s': %s; choose %s", path, strerror(errno),
+		       errno == ENAMETOOLONG ? "a shorter name" : "a folder you may write");
+	free(*ret_draft);
+	*ret_draft = NULL;
+	return rc;
+}
+
+int store_can_create(const char *path, struct error *err)
+{
+	CLEANUP_FREE char *draft = NULL;
+	CLEANUP_CLOSE int fd = make_draft(path, &draft, err);
+
+	if (fd < 0)
+		return fd;
+	unlink(draft);
+	return 0;
+}
+
 int store_create(const char *path, const struct store_volume *volume,
 		 const struct store_spare *spares, size_t spare_count, struct error *err)
 {
 	CLEANUP_FREE char *draft = NULL;
-	CLEANUP_CLOSE int fd = -1;
+	CLEANUP_CLOSE int fd = make_draft(path, &draft, err);
 	int rc;
 
-	if (asprintf(&draft, "%s.XXXXXX", path) < 0)
-		return error_set(err, ENOMEM, "out of memory; end other programs");
-	fd = mkostemp(draft, O_CLOEXEC);
 	if (fd < 0)
-		return error_set(err, errno, "cannot make volume '%s': %s; choose a folder you may "
-				 "write", path, strerror(errno));
+		return fd;
 	rc = make(draft, volume, spares, spare_count, err);
 	/* link(2), unlike rename(2), never replaces what is there. */
 	if (rc == 0 && (link(draft, path) < 0 || sync_folder(path) < 0))

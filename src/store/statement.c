@@ -93,9 +93,10 @@ int store_errno(struct store *s)
 		return -EROFS;
 	case SQLITE_NOMEM:
 		return -ENOMEM;
-	case SQLITE_CORRUPT:
-	case SQLITE_NOTADB:
 	case SQLITE_CONSTRAINT:
+		return -EEXIST;
+	case SQLITE_CORRUPT: /* also a page that could not be read */
+	case SQLITE_NOTADB:
 	case SQLITE_SCHEMA:
 	case SQLITE_ERROR:
 		return -EUCLEAN;

@@ -144,10 +144,15 @@ int store_open(const char *path, enum store_mode mode, struct store **ret, struc
 
 	if (rc < 0)
 		return rc;
-	rc = store_connect(path, mode == STORE_READ ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE,
-			   &s, err);
+	/*
+	 * A reader connects for writing too, where it may: SQLite's log is then
+	 * removed by whoever is the last to close.
+	 */
+	rc = store_connect(path, SQLITE_OPEN_READWRITE, &s, err);
 	if (rc < 0)
 		return rc;
+	if (mode == STORE_READ)
+		sqlite3_exec(s->db, "PRAGMA query_only = ON", NULL, NULL, NULL);
 	rc = check_version(s, path, mode, err);
 	if (rc == 0 && mode == STORE_WRITE && sqlite3_db_readonly(s->db, "main") == 1)
 		rc = error_set(err, EROFS, "volume '%s' is read-only; make it and its folder "
@@ -263,6 +268,11 @@ int store_begin(struct store *s)
 int store_commit(struct store *s)
 {
 	return store_run(s, store_statement(s, SQL_COMMIT));
+}
+
+const char *store_message(const struct store *s)
+{
+	return sqlite3_errmsg(s->db);
 }
 
 void store_rollback(struct store *s)

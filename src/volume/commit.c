@@ -46,45 +46,72 @@ static bool may_be_durable(int rc)
 	return rc != -EBUSY && rc != -ENOSPC && rc != -EROFS;
 }
 
-/* One transaction for kept and all of list that has no result yet. */
-static int transact(struct store *s, const struct change *kept, struct change *list)
+/* Applies those of the list that have no result yet. */
+static int apply_list(struct store *s, const struct change *list)
+{
+	int rc = 0;
+
+	for (; rc == 0 && list; list = list->next)
+		rc = list->result ? 0 : apply(s, list);
+	return rc;
+}
+
+static void set_results(struct change *list, int rc, bool uncertain)
+{
+	for (; list; list = list->next) {
+		if (list->result)
+			continue;
+		list->result = rc;
+		list->uncertain = uncertain;
+	}
+}
+
+/* One transaction for all of both lists that have no result yet; sets it. */
+static int transact(struct store *s, struct change *kept, struct change *list)
 {
 	bool uncertain = false;
 	int rc = store_begin(s);
 
-	for (const struct change *c = kept; rc == 0 && c; c = c->next)
-		rc = apply(s, c);
-	for (struct change *c = list; rc == 0 && c; c = c->next)
-		rc = c->result ? 0 : apply(s, c);
+	rc = rc < 0 ? rc : apply_list(s, kept);
+	rc = rc < 0 ? rc : apply_list(s, list);
 	if (rc == 0) {
 		rc = store_commit(s);
 		uncertain = rc < 0 && may_be_durable(rc);
 	}
-	if (rc < 0)
+	if (rc < 0) {
+		log_error("the database did not commit (%s, %s): check the disk it is on and who "
+			  "holds its lock", errno_name(-rc), store_message(s));
 		store_rollback(s);
-	for (struct change *c = list; c; c = c->next) {
-		if (c->result)
-			continue;
-		c->result = rc;
-		c->uncertain = uncertain;
 	}
+	set_results(kept, rc, uncertain);
+	set_results(list, rc, uncertain);
 	return rc;
 }
 
-static size_t still_good(const struct change *list)
+static size_t count_result(const struct change *list, int result)
 {
 	size_t n = 0;
 
 	for (; list; list = list->next)
-		n += list->result == 0;
+		n += list->result == result;
 	return n;
 }
 
-static void set_results(struct change *list, int from, int to)
+static int transact_alone(struct store *s, struct change *list)
 {
-	for (; list; list = list->next)
-		if (list->result == from)
-			list->result = to;
+	int rc = 0;
+
+	for (; list; list = list->next) {
+		struct change *next = list->next;
+
+		if (list->result != -EEXIST)
+			continue;
+		list->next = NULL;
+		list->result = 0;
+		rc = transact(s, NULL, list);
+		list->next = next;
+	}
+	return rc;
 }
 
 /* ---- a round ------------------------------------------------------------------------ */
@@ -155,26 +182,16 @@ static void undescribe(struct committer *m, struct change *c)
 
 /*
  * Several changes fail together for what one of them did (a row that somebody
- * made with sqlite3 stands in the way): then each is tried alone.
+ * made with sqlite3 stands in the way): then each is tried alone, in order.
  */
-static int record(struct committer *m, const struct change *kept, struct change *list)
+static int record(struct committer *m, struct change *kept, struct change *list)
 {
-	size_t parts = still_good(list) + (kept ? 1 : 0);
-	int rc = transact(m->store, kept, list), last;
+	int rc = transact(m->store, kept, list);
 
-	if (rc != -EUCLEAN || parts < 2)
+	if (rc != -EEXIST || count_result(kept, rc) + count_result(list, rc) < 2)
 		return rc;
-	set_results(list, -EUCLEAN, 0);
-	last = kept ? transact(m->store, kept, NULL) : 0;
-	for (struct change *c = list; c; c = c->next) {
-		struct change *next = c->next;
-
-		c->next = NULL;
-		if (c->result == 0)
-			transact(m->store, NULL, c);
-		c->next = next;
-	}
-	return last;
+	rc = transact_alone(m->store, kept);
+	return list ? transact_alone(m->store, list) : rc;
 }
 
 static void free_changes(struct change *list)
@@ -188,17 +205,38 @@ static void free_changes(struct change *list)
 	}
 }
 
-/* Gives kept changes back to the head of the queue of those to come. */
-static void keep_again(struct committer *m, struct change *kept, struct change **kept_end)
+/*
+ * Puts those of kept that may still be recorded back to the head of the queue.
+ * One that contradicts the database never will be: it is told, and dropped.
+ */
+static void keep_again(struct committer *m, struct change *kept)
 {
-	if (!m->kept)
-		m->kept_end = kept_end;
-	*kept_end = m->kept;
-	m->kept = kept;
+	struct change **end = &m->kept, *later = m->kept;
+
+	while (kept) {
+		struct change *c = kept;
+
+		kept = c->next;
+		c->next = NULL;
+		if (c->result == 0 || c->result == -EEXIST) {
+			if (c->result)
+				log_error("an event could not be recorded: the database contradicts "
+					  "it");
+			m->kept_count--;
+			free_changes(c);
+			continue;
+		}
+		c->result = 0;
+		*end = c;
+		end = &c->next;
+	}
+	*end = later;
+	if (!later)
+		m->kept_end = end;
 }
 
 /* Called by the committing thread, without the lock. Sets the results of list. */
-static int run_round(struct committer *m, const struct change *kept, struct change *list)
+static int run_round(struct committer *m, struct change *kept, struct change *list)
 {
 	int rc;
 
@@ -212,16 +250,13 @@ static int run_round(struct committer *m, const struct change *kept, struct chan
 	atomic_store(&m->failed, rc < 0);
 	if (rc == 0)
 		atomic_fetch_add(&m->commits, 1);
-	else
-		log_error("the database did not commit (%s): check the disk it is on and who "
-			  "holds its lock", errno_name(-rc));
 	return rc;
 }
 
 /* The lock is held; on return all of the round are done. */
 static int commit_round(struct committer *m)
 {
-	struct change *list = m->waiting, *kept = m->kept, **kept_end = m->kept_end;
+	struct change *list = m->waiting, *kept = m->kept;
 	int rc;
 
 	m->busy = true;
@@ -232,22 +267,11 @@ static int commit_round(struct committer *m)
 	pthread_mutex_unlock(&m->lock);
 	rc = run_round(m, kept, list);
 	pthread_mutex_lock(&m->lock);
-	/* Kept changes that contradict the database would block it for ever. */
-	if (kept && rc < 0 && rc != -EUCLEAN) {
-		keep_again(m, kept, kept_end);
-		kept = NULL;
-	} else if (kept) {
-		for (const struct change *c = kept; c; c = c->next)
-			m->kept_count--;
-		if (rc < 0)
-			log_error("some events could not be recorded: the database contradicts "
-				  "them");
-	}
+	keep_again(m, kept);
 	for (struct change *c = list; c; c = c->next)
 		c->done = true;
 	m->busy = false;
 	pthread_cond_broadcast(&m->idle);
-	free_changes(kept);
 	return rc;
 }
 

@@ -81,7 +81,7 @@ static int check_volume_path(struct creation *c)
 	if (!c->path)
 		return error_set(c->err, errno, "cannot make volume '%s': %s; choose a folder that "
 				 "exists", path, strerror(errno));
-	return 0;
+	return store_can_create(c->path, c->err);
 }
 
 static int find_part(struct creation *c, struct part *p)

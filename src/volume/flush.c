@@ -23,12 +23,17 @@ static int flush_failed(struct volume *v, spare_id_t spare, int error)
 	return -EIO;
 }
 
-int volume_flush(struct volume *v)
+int flush_main(struct volume *v)
 {
 	int rc = device_flush(v->main);
 
-	if (rc < 0)
-		rc = flush_failed(v, ON_MAIN, -rc);
+	return rc < 0 ? flush_failed(v, ON_MAIN, -rc) : 0;
+}
+
+int volume_flush(struct volume *v)
+{
+	int rc = flush_main(v);
+
 	for (size_t i = 0; i < v->spare_count; i++) {
 		int spare_rc = spare_flush(v->spares[i]);
 

@@ -275,11 +275,11 @@ int volume_open(const char *path, const struct volume_options *options, struct v
 	if (rc < 0) {
 		volume_close(v);
 		return error_set(err, -rc, "the simulated faults cannot be read (%s); clear them "
-				 "with 'remapctl inject … clear'", errno_name(-rc));
+				 "with 'remapctl inject %s clear'", errno_name(-rc), path);
 	}
 	if (atomic_load(&v->faults))
-		log_warning("%llu sectors have simulated faults: see 'remapctl inject … list'",
-			    (unsigned long long)atomic_load(&v->faults));
+		log_warning("%llu sectors have simulated faults: see 'remapctl inject %s list'",
+			    (unsigned long long)atomic_load(&v->faults), path);
 	*ret = v;
 	return 0;
 }

@@ -18,6 +18,7 @@
 /* So many slots of one spare that fail in one request are a failing spare. */
 #define BAD_SLOTS_MAX 64
 #define TRIES_MAX 8
+#define NO_SLOT (-EXFULL) /* no spare has a free slot left */
 
 /* One try to place all moves of a settlement. */
 struct placing {
@@ -25,6 +26,8 @@ struct placing {
 	struct change change;
 	const struct move *move; /* the one being placed */
 	unsigned bad_slots;
+	/* How much of the change is about slots that failed in this try. */
+	size_t failed_count, failed_events;
 };
 
 /* ---- settlements -------------------------------------------------------------------- */
@@ -147,7 +150,7 @@ static uint64_t allocate(struct volume *v, uint64_t count, struct spare **ret, s
 	return 0;
 }
 
-/* Finds slots for the sectors and writes them there. -ENOSPC: there are none. */
+/* Finds slots for the sectors and writes them there. NO_SLOT: there are none. */
 static int place(struct placing *p, sector_t start, uint64_t count)
 {
 	while (count > 0) {
@@ -157,7 +160,7 @@ static int place(struct placing *p, sector_t start, uint64_t count)
 
 		e.count = allocate(p->volume, count, &spare, &e.slot);
 		if (e.count == 0)
-			return -ENOSPC;
+			return NO_SLOT;
 		e.spare = spare_id(spare);
 		rc = fill_slots(p, spare, e);
 		if (rc < 0)
@@ -181,21 +184,23 @@ static void release_slots(struct volume *v, const struct change *change)
 }
 
 /*
- * Slots that failed on the way stay bad even though the request fails, and so
- * does what is told of them.
+ * Slots that failed on the way stay bad even though the request fails; those
+ * that its sectors would have left stay in use.
  */
-static void keep_bad_slots(struct volume *v, struct change *change)
+static void keep_bad_slots(struct placing *p)
 {
 	struct change bad = {0};
 
-	for (size_t i = 0; i < change->bad_count; i++)
-		change_bad(&bad, change->bad[i].spare, change->bad[i].first, change->bad[i].count,
-			   change->bad[i].error);
-	for (size_t i = 0; i < change->event_count; i++)
-		if (change->events[i].kind == EVENT_SLOT_BAD)
-			change_event(&bad, &change->events[i]);
-	if (bad.bad_count || bad.event_count)
-		commit_record(&v->committer, &bad);
+	for (size_t i = 0; i < p->failed_count; i++) {
+		const struct change_bad *b = &p->change.bad[i];
+
+		change_bad(&bad, b->spare, b->first, b->count, b->error);
+	}
+	for (size_t i = 0; i < p->failed_events; i++)
+		if (p->change.events[i].kind == EVENT_SLOT_BAD)
+			change_event(&bad, &p->change.events[i]);
+	if (bad.bad_count)
+		commit_record(&p->volume->committer, &bad);
 	change_clear(&bad);
 }
 
@@ -214,13 +219,13 @@ static void distrust(struct volume *v, const struct settlement *s)
 	}
 }
 
-static void undo(struct volume *v, const struct settlement *s, struct change *change)
+static void undo(struct placing *p, const struct settlement *s)
 {
-	if (change->uncertain)
-		distrust(v, s);
+	if (p->change.uncertain)
+		distrust(p->volume, s);
 	else
-		release_slots(v, change);
-	keep_bad_slots(v, change);
+		release_slots(p->volume, &p->change);
+	keep_bad_slots(p);
 }
 
 /* A table sector that cannot be written makes the free slots it describes useless. */
@@ -284,31 +289,10 @@ static int leave_slots(struct volume *v, struct change *change, const struct mov
 	return rc < 0 ? rc : change_event(change, &event);
 }
 
-static int prepare(struct placing *p, const struct settlement *s)
+/* Holds the memory that publish will need, or none. */
+static int hold_memory(struct map *map, const struct change *change)
 {
-	int rc = 0;
-
-	for (size_t i = 0; rc == 0 && i < s->move_count; i++) {
-		size_t from = p->change.extent_count;
-
-		p->move = &s->moves[i];
-		rc = place(p, p->move->from.start, p->move->from.count);
-		rc = rc < 0 ? rc : tell_move(&p->change, p->move, from);
-		rc = rc < 0 ? rc : leave_slots(p->volume, &p->change, p->move);
-	}
-	for (size_t i = 0; rc == 0 && i < s->cured_count; i++) {
-		struct event event = event_of(EVENT_CURED, &s->cured[i], 0);
-
-		rc = change_extent(&p->change, &s->cured[i], 0);
-		rc = rc < 0 ? rc : change_event(&p->change, &event);
-	}
-	return rc;
-}
-
-/* Holds the memory that publish will need (sign > 0), or lets go of it. */
-static int hold_memory(struct map *map, const struct change *change, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < change->extent_count; i++) {
 		const struct extent *e = &change->extents[i].extent;
 
 		if (map_reserve(map, e->start, e->count) == 0)
@@ -319,6 +303,37 @@ static int hold_memory(struct map *map, const struct change *change, size_t coun
 		return -ENOMEM;
 	}
 	return 0;
+}
+
+static int place_all(struct placing *p, const struct settlement *s)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < s->move_count; i++) {
+		size_t from = p->change.extent_count;
+
+		p->move = &s->moves[i];
+		rc = place(p, p->move->from.start, p->move->from.count);
+		rc = rc < 0 ? rc : tell_move(&p->change, p->move, from);
+	}
+	p->failed_count = p->change.bad_count;
+	p->failed_events = p->change.event_count;
+	return rc;
+}
+
+static int prepare(struct placing *p, const struct settlement *s)
+{
+	int rc = place_all(p, s);
+
+	for (size_t i = 0; rc == 0 && i < s->move_count; i++)
+		rc = leave_slots(p->volume, &p->change, &s->moves[i]);
+	for (size_t i = 0; rc == 0 && i < s->cured_count; i++) {
+		struct event event = event_of(EVENT_CURED, &s->cured[i], 0);
+
+		rc = change_extent(&p->change, &s->cured[i], 0);
+		rc = rc < 0 ? rc : change_event(&p->change, &event);
+	}
+	return rc < 0 ? rc : hold_memory(p->volume->map, &p->change);
 }
 
 static void release_memory(struct map *map, const struct change *change)
@@ -345,11 +360,9 @@ static int settle_once(struct volume *v, const struct settlement *s)
 	struct placing p = {.volume = v};
 	int rc = prepare(&p, s);
 
-	if (rc == 0)
-		rc = hold_memory(v->map, &p.change, p.change.extent_count);
 	if (rc < 0) {
 		release_slots(v, &p.change);
-		keep_bad_slots(v, &p.change);
+		keep_bad_slots(&p);
 		change_clear(&p.change);
 		return rc;
 	}
@@ -357,7 +370,7 @@ static int settle_once(struct volume *v, const struct settlement *s)
 	if (rc == 0)
 		publish(v, &p.change);
 	else
-		undo(v, s, &p.change);
+		undo(&p, s);
 	release_memory(v->map, &p.change);
 	if (rc == -EBADSLT)
 		give_up_group(v, &p.change);
@@ -371,10 +384,10 @@ static void tell_spares_full(struct volume *v, const struct settlement *s)
 
 	if (atomic_exchange(&v->spares_full, true))
 		return;
-	log_error("no free slot is left for sector %llu: writes to bad sectors fail until a spare "
-		  "is added", (unsigned long long)first->start);
+	log_error("not enough free slots are left for sector %llu: writes to bad sectors fail; a "
+		  "larger spare is needed", (unsigned long long)first->start);
 	complain(v, EVENT_SPARES_FULL, first->start, first->count, ENOSPC,
-		 "no free slot is left on any spare");
+		 "not enough free slots are left on the spares");
 }
 
 int settle(struct volume *v, const struct settlement *s)
@@ -388,9 +401,9 @@ int settle(struct volume *v, const struct settlement *s)
 		if (rc != -EBADSLT)
 			break;
 	}
-	if (rc == -ENOSPC && s->move_count)
+	if (rc == NO_SLOT)
 		tell_spares_full(v, s);
-	if (rc < 0 && rc != -ENOSPC && rc != -EBADSLT && rc != -ENOMEM)
+	else if (rc < 0 && rc != -EBADSLT && rc != -ENOMEM)
 		complain(v, EVENT_COMMIT_FAILED, s->move_count ? s->moves[0].from.start
 							       : s->cured[0].start,
 			 1, -rc, "the database did not commit the move");

@@ -15,8 +15,8 @@ static const char *trouble(const struct volume_status *s)
 	if (s->commit_failed)
 		return "the database does not commit: bad sectors cannot be moved; check its disk "
 		       "and who holds its lock";
-	if (s->free_slots == 0)
-		return "no free slot is left: writes to bad sectors fail; add a spare";
+	if (s->free_slots == 0 || s->spares_full)
+		return "not enough free slots are left: writes to bad sectors fail; a larger spare is needed";
 	if (s->pending_sectors)
 		return "some sectors are lost: reading them fails until they are written";
 	return "";
@@ -29,6 +29,7 @@ void volume_status(struct volume *v, struct volume_status *ret)
 		.main_failed = atomic_load(&v->health.failed),
 		.flush_failed = atomic_load(&v->flush_failed),
 		.commit_failed = atomic_load(&v->committer.failed),
+		.spares_full = atomic_load(&v->spares_full),
 		.main_direct = v->main->geometry.direct,
 		.faults = atomic_load(&v->faults),
 		.remapped_sectors = counts.remapped,

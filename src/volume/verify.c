@@ -14,7 +14,7 @@
 struct verification {
 	struct device *device;
 	const char *path;
-	void (*progress)(void *, const char *, uint64_t, uint64_t);
+	bool (*progress)(void *, const char *, uint64_t, uint64_t);
 	void *context;
 	struct error *err;
 	uint64_t seed;
@@ -84,14 +84,15 @@ static int pass(struct verification *v, const char *what,
 
 		if (rc < 0)
 			return rc;
-		if (v->progress)
-			v->progress(v->context, what, at + n, size);
+		if (v->progress && !v->progress(v->context, what, at + n, size))
+			return error_set(v->err, EINTR, "interrupted; nothing was made, but what "
+					 "spare '%s' held is lost", v->path);
 	}
 	return 0;
 }
 
 int verify_spare(struct device *device, const char *path,
-		 void (*progress)(void *, const char *, uint64_t, uint64_t), void *context,
+		 bool (*progress)(void *, const char *, uint64_t, uint64_t), void *context,
 		 struct error *err)
 {
 	CLEANUP_FREE void *pattern = NULL;

@@ -7,10 +7,10 @@
 /*
  * Writes a pattern that names each sector over the whole device, flushes, and
  * reads it back: a disk that lies about its size gives itself away. 0, -EIO (a
- * sector does not hold what was written; err names it), or a device error.
+ * sector does not hold what was written; err names it), -EINTR (progress said false), or a device error.
  */
 int verify_spare(struct device *, const char *path,
-		 void (*progress)(void *context, const char *what, uint64_t done, uint64_t total),
+		 bool (*progress)(void *context, const char *what, uint64_t done, uint64_t total),
 		 void *context, struct error *err);
 
 #endif

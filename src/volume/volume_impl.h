@@ -123,6 +123,11 @@ void settlement_clear(struct settlement *);
  */
 int settle(struct volume *, const struct settlement *);
 
+/* ---- flush.c ---------------------------------------------------------------------------- */
+
+/* Main alone. -EIO: it did not flush, and no fsync succeeds from now on. */
+int flush_main(struct volume *);
+
 /* ---- pending.c ------------------------------------------------------------------------ */
 
 /*

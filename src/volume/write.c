@@ -42,7 +42,7 @@ static int cure(struct volume *v, const void *data, const struct extent *e)
 	if (posix_memalign(&back, VOLUME_ALIGNMENT, bytes_of(v, e->count)) != 0)
 		return -ENOMEM;
 	rc = write_main(v, data, e);
-	rc = rc < 0 ? rc : device_flush(v->main);
+	rc = rc < 0 ? rc : flush_main(v);
 	rc = rc < 0 ? rc : device_read(v->main, back, bytes_of(v, e->count), bytes_of(v, e->start));
 	if (rc == 0 && memcmp(data, back, bytes_of(v, e->count)) != 0)
 		rc = -EILSEQ;

@@ -645,7 +645,9 @@ test_remapfs()
 	refused 1 remapfs --nonsense v.db mnt
 	refused 1 remapfs -Z v.db mnt
 	refused 1 remapfs v.db mnt -o
-	for value in nonsense ro,nonsense=1 "$long" "$hostile"; do
+	for value in nonsense ro,nonsense=1 ro=1 no_remap=3 threads threads= threads=0 threads=-1 \
+		threads=x threads=99999999999 isolation_ms=0 isolation_ms=-1 \
+		isolation_ms=99999999999 "$long" "$hostile"; do
 		refused 1 remapfs -o "$value" v.db mnt
 	done
 	for value in "${not_a_volume[@]}"; do

@@ -12,7 +12,7 @@
  */
 void audit_slots(struct rig *);
 
-/* The volume was just opened: no slot is lost between database and memory. */
+/* The volume is open and idle: no slot is lost between database and memory. */
 void audit_counts(struct rig *);
 
 /*

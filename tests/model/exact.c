@@ -112,13 +112,32 @@ static void fill(struct run *r, const struct request *q)
 
 /* ---- reading ------------------------------------------------------------------------ */
 
+static int find_pending(void *context, const struct extent *e)
+{
+	struct request *q = context;
+
+	if (e->state != SECTOR_PENDING || extent_end(e) <= q->start || e->start >= q->end)
+		return 0;
+	q->start = e->start > q->start ? e->start : q->start;
+	return 1;
+}
+
+/* The sector to blame for an error that nothing explains. */
+static sector_t suspect_of(struct run *r, const struct request *q)
+{
+	struct request found = *q;
+
+	store_each_extent(r->rig.store, find_pending, &found);
+	return found.start;
+}
+
 static void read_failed(struct run *r, const struct request *q, int rc)
 {
 	r->count.unreadable++;
 	if (rc != -EIO)
 		wrong(r, q->start, "a read failed with another error than EIO");
 	if (!may_be_unreadable(r->suspicion, q->start, q->end - q->start))
-		wrong(r, q->start, "a read failed, and no fault explains it");
+		wrong(r, suspect_of(r, q), "a read failed, and no fault explains it");
 }
 
 static void read_and_check(struct run *r, const struct request *q)
@@ -226,6 +245,7 @@ static void restart(struct run *r)
 {
 	const struct request all = {.end = 0};
 
+	audit_counts(&r->rig);
 	rig_close(&r->rig);
 	audit_slots(&r->rig);
 	rig_open(&r->rig);

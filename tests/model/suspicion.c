@@ -11,7 +11,7 @@ struct sector_story {
 	bool lost;	      /* main may have failed to read it since it was last written */
 	bool may_be_remapped; /* something once gave reason for it */
 	bool surely_remapped; /* written while main could not take it */
-	uint64_t written_at;  /* in read faults of spares that were there then */
+	uint64_t written_at;  /* spare_read_faults when it was known to be well */
 };
 
 struct suspicion {
@@ -19,7 +19,7 @@ struct suspicion {
 	struct sector_story *stories;
 	struct fault faults[FAULTS_MAX];
 	size_t fault_count;
-	uint64_t spare_read_faults;  /* that ever were */
+	uint64_t spare_read_faults;  /* that came or went so far */
 	size_t spare_reads_in_force; /* maybe */
 	bool slots_may_fail;
 };
@@ -61,6 +61,8 @@ static void count_fault(struct suspicion *s, const struct fault *f, int sign)
 	bool on_read = f->on & FAULT_ON_READ, on_write = f->on & FAULT_ON_WRITE;
 
 	if (f->spare != ON_MAIN) {
+		/* Until it is cleared it may have struck: that is another event. */
+		s->spare_read_faults += on_read;
 		s->spare_reads_in_force += on_read ? (size_t)sign : 0;
 		return;
 	}
@@ -83,7 +85,6 @@ void suspect_fault(struct suspicion *s, const struct fault *f)
 	s->faults[s->fault_count++] = *f;
 	count_fault(s, f, 1);
 	if (f->spare != ON_MAIN) {
-		s->spare_read_faults += (f->on & FAULT_ON_READ) != 0;
 		s->slots_may_fail |= (f->on & FAULT_ON_WRITE) != 0;
 		return;
 	}

@@ -154,6 +154,7 @@ wait_for() {
 on_error() {
   local code=$1 line=$2 command=$3 i
   trap - ERR
+  [[ $command != *AS_USER* ]] || command=$bounded_command
   echo "FAIL $TEST_NAME: exit code $code of: $command" >&2
   echo "  at ${BASH_SOURCE[1]##*/}:$line" >&2
   for ((i = 2; i < ${#BASH_SOURCE[@]}; i++)); do
@@ -185,6 +186,7 @@ cd "$SCRATCH"
 # a test has put the words for that into AS_USER.
 AS_USER=()
 bounded() {
+  bounded_command=$*
   "${AS_USER[@]}" timeout -k 5 "${BOUND:-60}" "$@"
 }
 
@@ -234,12 +236,13 @@ volume_make() {
 # image_mount [OPTIONS]
 image_mount() {
   BOUND=30 bounded remapfs "$@" "$VOLUME" "$MNT" >"$SCRATCH/mount.log" 2>&1 </dev/null ||
-    fail "remapfs: $(cat "$SCRATCH/mount.log")"
+    fail "mount: $(cat "$SCRATCH/mount.log")"
   bounded test -f "$IMAGE" || fail "remapfs returned before disk.img could be opened"
 }
 
+# Gone, or only waiting to be reaped.
 process_ended() {
-  ! kill -0 "$1" 2>/dev/null
+  ! grep -qs '^State:[[:space:]]*[A-WY]' "/proc/$1/status"
 }
 
 try_unmount() {

@@ -223,7 +223,7 @@ static void constraints_reach_the_caller(void **state)
 	assert_int_equal(store_add_bad_slots(s, 1, 200, 2, EIO), 0);
 	assert_int_equal(store_commit(s), 0);
 	for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++) {
-		assert_int_equal(set_extent(s, wrong[i]), -EUCLEAN);
+		assert_int_equal(set_extent(s, wrong[i]), -EEXIST);
 		assert_extents(s, naive);
 	}
 	store_close(s);
