@@ -94,6 +94,7 @@ struct file_device_options {
 	const char *role; /* "main" or "spare", for messages */
 	uint64_t offset;  /* the region, bytes; multiples of 512 */
 	uint64_t length;  /* 0: up to the end of the file */
+	bool whole_blocks; /* what is left over at the end of the file is not used */
 	bool read_only;
 	unsigned lock_wait_ms; /* how long to wait for another holder to end */
 };
@@ -152,5 +153,8 @@ int fault_device_wrap(struct device *inner, uint32_t sector_size,
  * serves every device of a volume. Faults may overlap. -ENOMEM changes nothing.
  */
 int fault_device_set(struct device *, spare_id_t which, const struct fault *faults, size_t count);
+
+/* How many sectors have a fault that has not ended; overlaps count twice. */
+uint64_t fault_device_sectors(struct device *);
 
 #endif

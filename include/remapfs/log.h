@@ -7,7 +7,12 @@
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_NOTICE, LOG_LEVEL_DEBUG };
 
-/* name is kept, not copied. Messages above max_level are dropped. */
+/*
+ * To be called before anything is opened: a closed standard descriptor is put on
+ * /dev/null, so that no file of ours gets its number (and then what is written
+ * to it, or is closed with it). name is kept, not copied. Messages above
+ * max_level are dropped.
+ */
 void log_init(const char *name, enum log_level max_level);
 void log_to_syslog(void);
 

@@ -24,7 +24,8 @@ void map_free(struct map *);
 
 /*
  * Holds memory so that one map_set within [start, start + count) cannot fail,
- * until map_unreserve of the same range. -ENOMEM: nothing is held.
+ * until map_unreserve of the same range. -ENOMEM: nothing is held. While
+ * anyone holds memory, whoever sets must hold some too.
  */
 int map_reserve(struct map *, sector_t start, uint64_t count);
 void map_unreserve(struct map *, sector_t start, uint64_t count);

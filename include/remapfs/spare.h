@@ -52,7 +52,7 @@ int spare_format(struct device *, const struct spare_identity *);
 
 /*
  * Reads the identity from either superblock. -ENOENT: neither is one of ours
- * (or both are damaged), -EPROTO: of a newer format; or a device error.
+ * (or both are damaged), -EPROTO: of a newer format; or a device error. *ret is set with 0 only.
  */
 int spare_probe(struct device *, struct spare_identity *ret);
 
@@ -90,8 +90,11 @@ void spare_release(struct spare *, slot_t first, uint64_t count);
 int spare_take(struct spare *, slot_t first, uint64_t count);
 void spare_mark_bad(struct spare *, slot_t first, uint64_t count);
 
-/* No slot is handed out any more; what is there is still served. Sticky. */
-void spare_fail(struct spare *);
+/*
+ * No slot is handed out any more; what is there is still served. Sticky.
+ * Whether that is new.
+ */
+bool spare_fail(struct spare *);
 bool spare_failed(const struct spare *);
 
 /* ---- I/O ------------------------------------------------------------------ */
@@ -105,8 +108,11 @@ int spare_write(struct spare *, const void *buf, slot_t first, uint64_t count);
  */
 int spare_flush(struct spare *);
 
-/* 0 when the spare still answers: its superblock can be read. */
-int spare_alive(struct spare *);
+/*
+ * 0 when the spare still answers: one of its superblocks can be read, and with
+ * writing also be written again as it is. Otherwise an error of the device.
+ */
+int spare_alive(struct spare *, bool writing);
 
 /* The checksum that a descriptor holds of the data first written to its slot. */
 uint32_t spare_data_sum(const void *sector, uint32_t sector_size);

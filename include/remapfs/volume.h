@@ -68,7 +68,10 @@ int volume_write(struct volume *, const void *buf, size_t length, uint64_t offse
 /* Durable: every write that returned before the call began. Contract 5. */
 int volume_flush(struct volume *);
 
-/* Afterwards the range reads as zeros; discard may free space on main. */
+/*
+ * Afterwards the range reads as zeros; discard may free space on main, and
+ * fails with -EOPNOTSUPP, nothing done, where main cannot do that.
+ */
 int volume_discard(struct volume *, uint64_t offset, uint64_t length);
 int volume_zero(struct volume *, uint64_t offset, uint64_t length);
 

@@ -1,9 +1,11 @@
 #include "remapfs/log.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <syslog.h>
+#include <unistd.h>
 
 static const char *program = "remapfs";
 static enum log_level limit = LOG_LEVEL_NOTICE;
@@ -11,6 +13,13 @@ static atomic_bool use_syslog;
 
 void log_init(const char *name, enum log_level max_level)
 {
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
 	program = name;
 	limit = max_level;
 }

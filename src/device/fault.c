@@ -34,12 +34,20 @@ struct fault_device {
 	_Atomic(size_t) armed; /* count, readable without the lock */
 };
 
+#define SPENT_MAX 16
+
+/* Faults that have ended, told once no lock is held. More are not told. */
+struct spent {
+	int64_t ids[SPENT_MAX];
+	size_t count;
+};
+
 /* What a request meets. */
 struct strike {
 	int error;         /* positive, 0: none */
 	sector_t at;       /* where it fails */
 	uint32_t delay_ms; /* before it goes on or fails */
-	int64_t spent;     /* the fault that this was the last strike of, or 0 */
+	struct spent spent;
 };
 
 static struct fault_device *fault_of(struct device *d)
@@ -82,31 +90,20 @@ static void each_touched(struct fault_device *f, sector_t start, sector_t end,
 	}
 }
 
-struct search {
-	enum fault_on on;
-	sector_t start;
-	struct armed_fault *first; /* the one that fails the request */
-	sector_t at;
-	uint32_t delay_ms;
-};
-
-static void meet(struct armed_fault *a, void *context)
+static void note_spent(struct spent *spent, int64_t id)
 {
-	struct search *s = context;
-	sector_t at = a->fault.start > s->start ? a->fault.start : s->start;
+	if (spent->count < SPENT_MAX)
+		spent->ids[spent->count++] = id;
+}
 
-	if (!(a->fault.on & s->on))
-		return;
-	if (a->fault.delay_ms > s->delay_ms)
-		s->delay_ms = a->fault.delay_ms;
-	if (a->fault.error && (!s->first || at <= s->at)) {
-		s->first = a;
-		s->at = at;
-	}
+static void tell_spent(const struct fault_device *f, const struct spent *spent)
+{
+	for (size_t i = 0; f->spent && i < spent->count; i++)
+		f->spent(f->context, spent->ids[i]);
 }
 
 /* Whether a fault that strikes a limited number of times does so once more. */
-static bool take_strike(struct armed_fault *a, int64_t *ret_spent)
+static bool take_strike(struct armed_fault *a, struct spent *spent)
 {
 	int64_t left;
 
@@ -115,30 +112,63 @@ static bool take_strike(struct armed_fault *a, int64_t *ret_spent)
 	left = atomic_fetch_sub(&a->left, 1);
 	if (left == 1) {
 		atomic_store(&a->ended, true);
-		*ret_spent = a->fault.id;
+		note_spent(spent, a->fault.id);
 	}
 	return left >= 1;
+}
+
+struct search {
+	enum fault_on on;
+	sector_t start;
+	struct armed_fault *first; /* the one that fails the request */
+	sector_t at;
+	struct strike *strike;
+};
+
+static void wait_for(struct armed_fault *a, struct strike *strike)
+{
+	if (a->fault.delay_ms > strike->delay_ms)
+		strike->delay_ms = a->fault.delay_ms;
+}
+
+/* Those that are only slow all strike. */
+static void slow_down(struct armed_fault *a, void *context)
+{
+	struct search *s = context;
+
+	if (a->fault.error == 0 && (a->fault.on & s->on) && take_strike(a, &s->strike->spent))
+		wait_for(a, s->strike);
+}
+
+/* Of those that fail, the first one on the way does. */
+static void find_first(struct armed_fault *a, void *context)
+{
+	struct search *s = context;
+	sector_t at = a->fault.start > s->start ? a->fault.start : s->start;
+
+	if (a->fault.error && (a->fault.on & s->on) && (!s->first || at <= s->at)) {
+		s->first = a;
+		s->at = at;
+	}
 }
 
 static struct strike find_strike(struct fault_device *f, enum fault_on on, sector_t start,
 				 sector_t end)
 {
 	struct strike strike = {0};
+	struct search search = {.on = on, .start = start, .strike = &strike};
 
 	pthread_rwlock_rdlock(&f->lock);
-	for (;;) {
-		struct search search = {.on = on, .start = start};
-
-		each_touched(f, start, end, meet, &search);
-		strike.delay_ms = search.delay_ms;
-		if (!search.first)
-			break;
-		/* Lost a race for the last strike of this one: look again. */
-		if (!take_strike(search.first, &strike.spent))
-			continue;
+	each_touched(f, start, end, slow_down, &search);
+	do {
+		search.first = NULL;
+		each_touched(f, start, end, find_first, &search);
+		/* Another request may have taken its last strike: look again. */
+	} while (search.first && !take_strike(search.first, &strike.spent));
+	if (search.first) {
+		wait_for(search.first, &strike);
 		strike.error = search.first->fault.error;
 		strike.at = search.at;
-		break;
 	}
 	pthread_rwlock_unlock(&f->lock);
 	return strike;
@@ -146,8 +176,7 @@ static struct strike find_strike(struct fault_device *f, enum fault_on on, secto
 
 struct healing {
 	sector_t start, end;
-	int64_t ids[64]; /* told after the lock is let go; more are told later */
-	size_t count;
+	struct spent spent;
 };
 
 static void heal(struct armed_fault *a, void *context)
@@ -155,10 +184,10 @@ static void heal(struct armed_fault *a, void *context)
 	struct healing *h = context;
 
 	if (a->fault.life != FAULT_UNTIL_REWRITTEN || a->fault.start < h->start ||
-	    a->fault.start + a->fault.count > h->end || h->count == 64)
+	    a->fault.start + a->fault.count > h->end || h->spent.count == SPENT_MAX)
 		return;
 	if (!atomic_exchange(&a->ended, true))
-		h->ids[h->count++] = a->fault.id;
+		note_spent(&h->spent, a->fault.id);
 }
 
 /* A write of [start, end) succeeded: what waited for it is cured. */
@@ -167,13 +196,12 @@ static void heal_range(struct fault_device *f, sector_t start, sector_t end)
 	struct healing h = {.start = start, .end = end};
 
 	do {
-		h.count = 0;
+		h.spent.count = 0;
 		pthread_rwlock_rdlock(&f->lock);
 		each_touched(f, start, end, heal, &h);
 		pthread_rwlock_unlock(&f->lock);
-		for (size_t i = 0; i < h.count && f->spent; i++)
-			f->spent(f->context, h.ids[i]);
-	} while (h.count == 64);
+		tell_spent(f, &h.spent);
+	} while (h.spent.count == SPENT_MAX);
 }
 
 /* ---- the device ------------------------------------------------------------ */
@@ -193,8 +221,7 @@ static struct strike suffer(struct fault_device *f, enum fault_on on, uint64_t o
 					   (offset + length + f->sector_size - 1) / f->sector_size);
 
 	suffer_delay(strike.delay_ms);
-	if (strike.spent && f->spent)
-		f->spent(f->context, strike.spent);
+	tell_spent(f, &strike.spent);
 	return strike;
 }
 
@@ -397,4 +424,17 @@ int fault_device_set(struct device *d, spare_id_t which, const struct fault *fau
 	pthread_rwlock_unlock(&f->lock);
 	free(old);
 	return rc;
+}
+
+uint64_t fault_device_sectors(struct device *d)
+{
+	struct fault_device *f = fault_of(d);
+	uint64_t sectors = 0;
+
+	pthread_rwlock_rdlock(&f->lock);
+	for (size_t i = 0; i < f->count; i++)
+		if (!atomic_load(&f->faults[i].ended))
+			sectors += f->faults[i].fault.count;
+	pthread_rwlock_unlock(&f->lock);
+	return sectors;
 }

@@ -35,6 +35,12 @@ static struct file_device *file_of(struct device *d)
 
 /* ---- I/O ------------------------------------------------------------------ */
 
+/* Direct I/O that ends within a block came to the end of a file cut short. */
+static bool is_cut(const struct device *d, ssize_t n)
+{
+	return d->geometry.direct && n % d->geometry.block_size != 0;
+}
+
 static int file_read(struct device *d, void *buf, size_t length, uint64_t offset)
 {
 	struct file_device *f = file_of(d);
@@ -48,7 +54,7 @@ static int file_read(struct device *d, void *buf, size_t length, uint64_t offset
 		if (n < 0)
 			return -errno;
 		/* End of file inside the device: it was removed or cut. */
-		if (n == 0 || n % d->geometry.block_size != 0)
+		if (n == 0 || is_cut(d, n))
 			return -ENODEV;
 		to += n;
 		offset += (uint64_t)n;
@@ -70,7 +76,7 @@ static int file_write(struct device *d, const void *buf, size_t length, uint64_t
 		/* A block device is never full: this one was removed. */
 		if (n < 0)
 			return d->geometry.block_device && errno == ENOSPC ? -ENODEV : -errno;
-		if (n == 0 || n % d->geometry.block_size != 0)
+		if (n == 0 || is_cut(d, n))
 			return -ENODEV;
 		from += n;
 		offset += (uint64_t)n;
@@ -233,6 +239,8 @@ static int set_region(struct file_device *f, const char *path, const struct file
 				 (unsigned long long)(o->offset + o->length));
 	f->base = o->offset;
 	g->size = o->length ? o->length : file_size - o->offset;
+	if (o->whole_blocks)
+		g->size -= g->size % g->block_size;
 	if (o->offset % g->block_size || (o->length && o->length % g->block_size))
 		return error_set(err, EINVAL, "the region of %s '%s' is not in whole sectors of %u "
 				 "bytes; align offset= and length=", o->role, path, g->block_size);
@@ -312,17 +320,17 @@ static int take_open_file(struct file_device *f, const char *path,
 static int exclusive_flag(const char *path, const struct file_device_options *o,
 			  const struct stat *st)
 {
-	int fd;
+	CLEANUP_CLOSE int fd = -1;
+	uint64_t size;
 
 	if (!S_ISBLK(st->st_mode))
 		return 0;
-	if (o->offset == 0 && o->length == 0)
-		return O_EXCL;
 	fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	close(fd);
-	return 0;
+	if (find_size(fd, st, &size) < 0)
+		return -errno;
+	return o->offset == 0 && (o->length == 0 || o->length == size) ? O_EXCL : 0;
 }
 
 int file_device_open(const char *path, const struct file_device_options *o, struct device **ret,

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,6 +12,29 @@
 
 static int ready_fd = -1;
 
+static volatile sig_atomic_t child_pid;
+
+/* Who gives up waiting does not want the mount either. */
+static void give_up(int signal)
+{
+	(void)signal;
+	kill((pid_t)child_pid, SIGKILL);
+	_exit(EXIT_INTERRUPTED);
+}
+
+static void allow_signals(pid_t child)
+{
+	struct sigaction action = {.sa_handler = give_up};
+	sigset_t none;
+
+	child_pid = child;
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGHUP, &action, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 /* Without the word "ready", the child has failed, and told why. */
 static void wait_for_child(int fd, pid_t child) __attribute__((noreturn));
 static void wait_for_child(int fd, pid_t child)
@@ -19,6 +43,7 @@ static void wait_for_child(int fd, pid_t child)
 	ssize_t n;
 	int status;
 
+	allow_signals(child);
 	do
 		n = read(fd, &word, 1);
 	while (n < 0 && errno == EINTR);

@@ -212,10 +212,11 @@ static int run(struct program *p)
 		error_set(&err, EAGAIN, "cannot go to the background; end other programs");
 		return fail(EXIT_SYSTEM, &err);
 	}
+	/* Before the first thread: some of it is inherited, not shared. */
+	survive(refused, sizeof(refused));
 	rc = open_volume(p, &err);
 	if (rc < 0)
 		return fail(EXIT_MOUNT, &err);
-	survive(refused, sizeof(refused));
 	rc = start(p, &err);
 	if (rc == 0) {
 		tell_limits(&p->options, refused);

@@ -179,7 +179,7 @@ void options_help(void)
 	      " -h, --help               display this help\n"
 	      " -V, --version            display version\n"
 	      "\nExit codes:\n"
-	      " 0 mounted, 1 wrong command line, 2 system error, 32 not mounted\n"
+	      " 0 mounted, 1 wrong command line, 2 system error, 8 interrupted, 32 not mounted\n"
 	      "\nEnd it with: fusermount3 -u MOUNTPOINT\n",
 	      stdout);
 }

@@ -8,7 +8,7 @@
 #include "remapfs/error.h"
 
 /* Exit codes, as of mount(8). */
-enum { EXIT_DONE = 0, EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_MOUNT = 32 };
+enum { EXIT_DONE = 0, EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_INTERRUPTED = 8, EXIT_MOUNT = 32 };
 
 struct options {
 	const char *volume, *mountpoint;

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,22 +23,33 @@
 #define HEADER (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
 #define STACK_BYTES (512 * 1024)
 
+struct server {
+	struct session *session;
+	pthread_t thread;
+	atomic_bool receiving; /* waits for a request: may be woken by a signal */
+};
+
 struct session {
 	struct fuse_session *fuse;
 	char *mountpoint;
 	int ended; /* eventfd: a thread has seen the end of the mount */
-	pthread_t *threads;
-	unsigned thread_count;
+	struct server *servers;
+	unsigned server_count;
 };
 
 /* ---- the threads ------------------------------------------------------------------------ */
 
 /* One request into buf; 0: the mount is gone, or we are told to stop. */
-static size_t receive(struct session *s, char *buf, size_t size)
+static size_t receive(struct server *server, char *buf, size_t size)
 {
-	for (;;) {
-		ssize_t n = read(fuse_session_fd(s->fuse), buf, size);
+	struct session *s = server->session;
 
+	for (;;) {
+		ssize_t n;
+
+		atomic_store(&server->receiving, true);
+		n = fuse_session_exited(s->fuse) ? 0 : read(fuse_session_fd(s->fuse), buf, size);
+		atomic_store(&server->receiving, false);
 		if (fuse_session_exited(s->fuse))
 			return 0;
 		if (n > 0)
@@ -53,7 +65,8 @@ static size_t receive(struct session *s, char *buf, size_t size)
 
 static void *serve(void *context)
 {
-	struct session *s = context;
+	struct server *server = context;
+	struct session *s = server->session;
 	size_t size = VOLUME_ALIGNMENT + IMAGE_MAX_IO;
 	uint64_t one = 1;
 	void *base;
@@ -62,7 +75,7 @@ static void *serve(void *context)
 		char *buf = (char *)base + VOLUME_ALIGNMENT - HEADER;
 		size_t n;
 
-		while ((n = receive(s, buf, IMAGE_MAX_IO + HEADER)) > 0) {
+		while ((n = receive(server, buf, IMAGE_MAX_IO + HEADER)) > 0) {
 			struct fuse_buf request = {.mem = buf, .size = n};
 
 			fuse_session_process_buf(s->fuse, &request);
@@ -88,21 +101,24 @@ int session_start(struct session *s, unsigned threads, struct error *err)
 
 	/* SIGUSR1 takes a thread out of its read; see stop_serving. */
 	sigaction(SIGUSR1, &wake, NULL);
-	s->threads = calloc(threads, sizeof(*s->threads));
-	if (!s->threads)
+	s->servers = calloc(threads, sizeof(*s->servers));
+	if (!s->servers)
 		return error_set(err, ENOMEM, "out of memory; end other programs");
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	while (rc == 0 && s->thread_count < threads) {
-		rc = pthread_create(&s->threads[s->thread_count], &attr, serve, s);
-		s->thread_count += rc == 0;
+	while (rc == 0 && s->server_count < threads) {
+		struct server *server = &s->servers[s->server_count];
+
+		server->session = s;
+		rc = pthread_create(&server->thread, &attr, serve, server);
+		s->server_count += rc == 0;
 	}
 	pthread_attr_destroy(&attr);
-	if (rc && s->thread_count == 0)
+	if (rc && s->server_count == 0)
 		return error_set(err, rc, "cannot start threads: %s; end other programs",
 				 strerror(rc));
 	if (rc)
-		log_warning("only %u of %u threads could be started: %s", s->thread_count, threads,
+		log_warning("only %u of %u threads could be started: %s", s->server_count, threads,
 			    strerror(rc));
 	return 0;
 }
@@ -150,22 +166,23 @@ static void unmount_lazily(const struct session *s)
 
 /*
  * Ends the threads. One that was just short of its read misses the signal, so
- * it is sent until the thread is gone.
+ * it is sent until the thread is gone; one that serves a request is let finish.
  */
 static void stop_serving(struct session *s)
 {
-	struct timespec pause = {.tv_nsec = 5 * 1000000};
+	const struct timespec pause = {.tv_nsec = 5 * 1000000};
 
 	fuse_session_exit(s->fuse);
-	for (unsigned i = 0; i < s->thread_count; i++)
-		pthread_kill(s->threads[i], SIGUSR1);
-	for (unsigned i = 0; i < s->thread_count; i++) {
-		while (pthread_tryjoin_np(s->threads[i], NULL) == EBUSY) {
+	for (unsigned i = 0; i < s->server_count; i++) {
+		struct server *server = &s->servers[i];
+
+		while (pthread_tryjoin_np(server->thread, NULL) == EBUSY) {
+			if (atomic_load(&server->receiving))
+				pthread_kill(server->thread, SIGUSR1);
 			nanosleep(&pause, NULL);
-			pthread_kill(s->threads[i], SIGUSR1);
 		}
 	}
-	s->thread_count = 0;
+	s->server_count = 0;
 }
 
 void session_wait(struct session *s)
@@ -204,7 +221,7 @@ void session_end(struct session *s)
 	}
 	if (s->ended >= 0)
 		close(s->ended);
-	free(s->threads);
+	free(s->servers);
 	free(s->mountpoint);
 	free(s);
 }

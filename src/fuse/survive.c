@@ -23,17 +23,28 @@ static int io_flusher(void)
 }
 
 /*
- * Pages once touched stay. With a limit on locked memory it would make later
- * allocations fail, which is worse than to be paged.
+ * Pages once touched stay. Where a limit on locked memory binds (it does not
+ * bind who has CAP_IPC_LOCK), later allocations would fail, which is worse than
+ * to be paged: so one beyond it is tried.
  */
 static int lock_memory(void)
 {
 	struct rlimit limit;
+	void *beyond;
 
-	if (geteuid() != 0 && (getrlimit(RLIMIT_MEMLOCK, &limit) < 0 ||
-			       limit.rlim_cur != RLIM_INFINITY))
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0 ||
+	    mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
+		return -errno;
+	if (limit.rlim_cur == RLIM_INFINITY)
+		return 0;
+	beyond = mmap(NULL, limit.rlim_cur + 1, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (beyond == MAP_FAILED) {
+		munlockall();
 		return -EPERM;
-	return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0 ? -errno : 0;
+	}
+	munmap(beyond, limit.rlim_cur + 1);
+	return 0;
 }
 
 static int spare_from_oom(void)

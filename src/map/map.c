@@ -188,7 +188,8 @@ static int region_set(struct map *m, struct region *r, const struct extent *e)
 	struct extent tail = {0};
 	struct entry packed[3];
 
-	if (region_grow(m, r, 2) < 0 && r->capacity < r->count + 2)
+	/* What was reserved is there for whoever reserved it: see map.h. */
+	if (r->capacity < r->count + 2 && region_grow(m, r, 2) < 0)
 		return -ENOMEM;
 	/* A neighbour that e continues is taken in, to become one with it. */
 	if (from > 0) {
@@ -203,8 +204,6 @@ static int region_set(struct map *m, struct region *r, const struct extent *e)
 	for (; to < r->count; to++) {
 		struct extent old = unpack(base, r->entries[to]);
 
-		if (o.count && old.start < o.parts[0].start + o.parts[0].count)
-			continue; /* the neighbour taken in above */
 		if (old.start > end || (old.start == end && !continues(e, &old)))
 			break;
 		count_sectors(m, &old, -1);
@@ -348,8 +347,6 @@ static struct extent region_get(struct region *r, sector_t start, uint64_t count
 
 	if (found.start > start)
 		return good(start, (found.start < end ? found.start : end) - start);
-	if (found.start == start && found.count == 0)
-		return good(start, count);
 	if (extent_end(&found) < end)
 		end = extent_end(&found);
 	return extent_part(found, start, end - start);

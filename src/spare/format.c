@@ -120,15 +120,37 @@ static int superblock_decode(const void *block, uint64_t bytes, struct spare_ide
 	return 0;
 }
 
+/* Into block, SPARE_BLOCK aligned bytes of the caller's. */
+static int read_block(struct device *d, uint64_t offset, void *block, struct spare_identity *ret)
+{
+	struct spare_identity found;
+	int rc = device_read(d, block, SPARE_BLOCK, offset);
+
+	rc = rc < 0 ? rc : superblock_decode(block, d->geometry.size, &found);
+	if (rc == 0)
+		*ret = found;
+	return rc;
+}
+
 int superblock_read(struct device *d, uint64_t offset, struct spare_identity *ret)
 {
 	CLEANUP_FREE void *block = NULL;
+
+	if (posix_memalign(&block, SPARE_BLOCK, SPARE_BLOCK) != 0)
+		return -ENOMEM;
+	return read_block(d, offset, block, ret);
+}
+
+int superblock_check(struct device *d, uint64_t offset, bool writing)
+{
+	CLEANUP_FREE void *block = NULL;
+	struct spare_identity found;
 	int rc;
 
 	if (posix_memalign(&block, SPARE_BLOCK, SPARE_BLOCK) != 0)
 		return -ENOMEM;
-	rc = device_read(d, block, SPARE_BLOCK, offset);
-	return rc < 0 ? rc : superblock_decode(block, d->geometry.size, ret);
+	rc = read_block(d, offset, block, &found);
+	return rc == 0 && writing ? device_write(d, block, SPARE_BLOCK, offset) : rc;
 }
 
 int spare_probe(struct device *d, struct spare_identity *ret)

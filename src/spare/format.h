@@ -30,4 +30,7 @@ int descriptor_decode(const void *from, const struct spare_identity *, slot_t sl
  */
 int superblock_read(struct device *, uint64_t offset, struct spare_identity *ret);
 
+/* Reads one, and writes it again as it is if asked. The same errors. */
+int superblock_check(struct device *, uint64_t offset, bool writing);
+
 #endif

@@ -12,8 +12,6 @@
 #include "remapfs/cleanup.h"
 #include "spare/spare_impl.h"
 
-#define NO_TABLE UINT64_MAX
-
 static bool bit_get(const uint64_t *bits, slot_t i)
 {
 	return bits[i / 64] >> (i % 64) & 1;
@@ -224,9 +222,9 @@ void spare_mark_bad(struct spare *s, slot_t first, uint64_t count)
 	}
 }
 
-void spare_fail(struct spare *s)
+bool spare_fail(struct spare *s)
 {
-	atomic_store(&s->failed, true);
+	return !atomic_exchange(&s->failed, true);
 }
 
 bool spare_failed(const struct spare *s)
@@ -267,10 +265,9 @@ int spare_flush(struct spare *s)
 	return -EIO;
 }
 
-int spare_alive(struct spare *s)
+int spare_alive(struct spare *s, bool writing)
 {
-	struct spare_identity found;
-	int rc = superblock_read(s->device, 0, &found);
+	int rc = superblock_check(s->device, 0, writing);
 
-	return rc == 0 ? 0 : superblock_read(s->device, s->layout.backup_offset, &found);
+	return rc == 0 ? 0 : superblock_check(s->device, s->layout.backup_offset, writing);
 }

@@ -7,6 +7,8 @@
 
 #include "spare/format.h"
 
+#define NO_TABLE UINT64_MAX
+
 struct spare {
 	struct device *device;
 	struct spare_identity identity;
@@ -24,7 +26,7 @@ struct spare {
 
 	/* The table sector last touched, so that neighbours cost no read. */
 	void *table;
-	uint64_t table_at; /* bytes; UINT64_MAX: none */
+	uint64_t table_at; /* bytes; NO_TABLE: none */
 };
 
 #endif

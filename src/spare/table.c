@@ -10,8 +10,6 @@
 
 #include "spare/spare_impl.h"
 
-#define NO_TABLE UINT64_MAX
-
 static uint32_t per_sector(const struct spare *s)
 {
 	return s->identity.sector_size / DESCRIPTOR_BYTES;

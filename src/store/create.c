@@ -108,9 +108,14 @@ int store_create(const char *path, const struct store_volume *volume,
 		return fd;
 	rc = make(draft, volume, spares, spare_count, err);
 	/* link(2), unlike rename(2), never replaces what is there. */
-	if (rc == 0 && (link(draft, path) < 0 || sync_folder(path) < 0))
+	if (rc == 0 && link(draft, path) < 0)
 		rc = error_set(err, errno, "cannot make volume '%s': %s; choose another name", path,
 			       strerror(errno));
+	if (rc == 0 && sync_folder(path) < 0) {
+		rc = error_set(err, errno, "cannot make the folder of '%s' durable: %s; check its "
+			       "disk", path, strerror(errno));
+		unlink(path);
+	}
 	unlink(draft);
 	return rc;
 }

@@ -83,6 +83,20 @@ static int pragma(struct store *s, const char *name)
 	return value;
 }
 
+/* PRAGMA journal_mode does not fail: it answers with the mode that it left. */
+static bool has_log(struct store *s)
+{
+	sqlite3_stmt *statement;
+	char mode[16] = "";
+
+	if (sqlite3_prepare_v2(s->db, "PRAGMA journal_mode", -1, &statement, NULL) != SQLITE_OK)
+		return false;
+	if (sqlite3_step(statement) == SQLITE_ROW)
+		store_text(statement, 0, mode, sizeof(mode));
+	sqlite3_finalize(statement);
+	return strcmp(mode, "wal") == 0;
+}
+
 static int sqlite_error(struct store *s, int rc, const char *path, struct error *err)
 {
 	if (rc == -EBUSY)
@@ -160,6 +174,9 @@ int store_open(const char *path, enum store_mode mode, struct store **ret, struc
 	if (rc == 0 && mode == STORE_WRITE &&
 	    sqlite3_exec(s->db, setup, NULL, NULL, NULL) != SQLITE_OK)
 		rc = sqlite_error(s, store_errno(s), path, err);
+	if (rc == 0 && mode == STORE_WRITE && !has_log(s))
+		rc = error_set(err, EIO, "volume '%s' cannot have a write-ahead log here; put it on "
+			       "a local file system", path);
 	if (rc == 0 && (rc = store_read_volume(s)) < 0)
 		sqlite_error(s, rc, path, err);
 	if (rc < 0) {

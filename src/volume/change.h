@@ -35,8 +35,11 @@ struct change {
 	uint64_t sequence;
 	int result;
 	bool done, described, uncertain;
-	spare_id_t refused_by; /* with -EBADSLT: the spare that would not describe … */
-	slot_t refused_slot;   /* … this slot; ON_MAIN: the spare failed as a whole */
+	/* With -EBADSLT: what a spare answered to its descriptor, or to the flush. */
+	spare_id_t refused_by;
+	slot_t refused_slot;
+	int refused_error;
+	bool refused_flush;
 };
 
 /* All return 0 or -ENOMEM, which leaves the change as it was. */

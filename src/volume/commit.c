@@ -97,6 +97,15 @@ static size_t count_result(const struct change *list, int result)
 	return n;
 }
 
+/* The rest of a list after one that was not recorded: its order must hold. */
+static void fail_all(struct change *list, int rc)
+{
+	for (; list; list = list->next)
+		if (list->result == -EEXIST)
+			list->result = rc;
+}
+
+/* Stops where it is the database that fails, not the change. */
 static int transact_alone(struct store *s, struct change *list)
 {
 	int rc = 0;
@@ -110,45 +119,52 @@ static int transact_alone(struct store *s, struct change *list)
 		list->result = 0;
 		rc = transact(s, NULL, list);
 		list->next = next;
+		if (rc < 0 && rc != -EEXIST) {
+			fail_all(next, rc);
+			break;
+		}
 	}
 	return rc;
 }
 
 /* ---- a round ------------------------------------------------------------------------ */
 
-static void refuse(struct change *c, spare_id_t spare, slot_t slot)
+static void refuse(struct change *c, const struct extent *e, int error, bool flush)
 {
 	c->result = -EBADSLT;
-	c->refused_by = spare;
-	c->refused_slot = slot;
+	c->refused_by = e->spare;
+	c->refused_slot = e->slot;
+	c->refused_error = error;
+	c->refused_flush = flush;
 }
 
 /* Writes the descriptors of one change; its data is on the spare already. */
 static void describe(struct committer *m, struct change *c)
 {
 	c->sequence = ++m->sequence;
-	for (size_t i = 0; i < c->extent_count; i++) {
+	for (size_t i = 0; i < c->extent_count && c->result == 0; i++) {
 		const struct change_extent *x = &c->extents[i];
-		struct spare *spare = spare_by_id(m, x->extent.spare);
+		const struct extent *e = &x->extent;
+		int rc;
 
-		if (x->extent.state != SECTOR_REMAPPED)
+		if (e->state != SECTOR_REMAPPED)
 			continue;
 		c->described = true;
-		if (spare_describe(spare, x->extent.slot, x->extent.count, x->extent.start,
-				   c->sequence, x->sums) == 0)
-			continue;
-		refuse(c, x->extent.spare, x->extent.slot);
-		return;
+		rc = spare_describe(spare_by_id(m, e->spare), e->slot, e->count, e->start,
+				    c->sequence, x->sums);
+		if (rc < 0)
+			refuse(c, e, -rc, false);
 	}
 }
 
-static bool uses_spare(const struct change *c, spare_id_t spare)
+/* The first extent that the change puts on the spare; NULL: none. */
+static const struct extent *uses_spare(const struct change *c, spare_id_t spare)
 {
-	for (size_t i = 0; i < c->extent_count; i++)
+	for (size_t i = 0; c->result == 0 && i < c->extent_count; i++)
 		if (c->extents[i].extent.state == SECTOR_REMAPPED &&
 		    c->extents[i].extent.spare == spare)
-			return true;
-	return false;
+			return &c->extents[i].extent;
+	return NULL;
 }
 
 /* Contract 1: durable on the spare before the row that points at it. */
@@ -157,15 +173,14 @@ static void flush_spares(struct committer *m, struct change *list)
 	for (size_t i = 0; i < m->spare_count; i++) {
 		struct spare *spare = m->spares[i];
 		bool used = false;
+		int rc;
 
 		for (struct change *c = list; c && !used; c = c->next)
-			used = c->result == 0 && uses_spare(c, spare_id(spare));
-		if (!used || spare_flush(spare) == 0)
-			continue;
-		spare_fail(spare);
-		for (struct change *c = list; c; c = c->next)
-			if (c->result == 0 && uses_spare(c, spare_id(spare)))
-				refuse(c, ON_MAIN, 0);
+			used = uses_spare(c, spare_id(spare));
+		rc = used ? spare_flush(spare) : 0;
+		for (struct change *c = list; rc < 0 && c; c = c->next)
+			if (uses_spare(c, spare_id(spare)))
+				refuse(c, uses_spare(c, spare_id(spare)), -rc, true);
 	}
 }
 
@@ -191,7 +206,12 @@ static int record(struct committer *m, struct change *kept, struct change *list)
 	if (rc != -EEXIST || count_result(kept, rc) + count_result(list, rc) < 2)
 		return rc;
 	rc = transact_alone(m->store, kept);
-	return list ? transact_alone(m->store, list) : rc;
+	/* What was kept comes before everything else, or nothing does. */
+	if (rc < 0 && rc != -EEXIST)
+		fail_all(list, rc);
+	else
+		rc = list ? transact_alone(m->store, list) : rc;
+	return rc;
 }
 
 static void free_changes(struct change *list)

@@ -155,7 +155,8 @@ static int check_distinct(struct creation *c)
 static int open_part(struct creation *c, struct part *p)
 {
 	struct file_device_options o = {.role = p->role, .offset = p->spec->offset,
-					.length = p->spec->length};
+					.length = p->spec->length,
+					.whole_blocks = p != &c->main};
 	int rc = file_device_open(p->path, &o, &p->device, c->err);
 
 	if (rc < 0)
@@ -199,16 +200,21 @@ static int check_signature(struct creation *c, struct part *p)
 static int check_spare_content(struct creation *c, struct part *p)
 {
 	struct spare_identity other;
-	char uuid[37];
+	char uuid[37] = "(of a newer version)";
+	int rc;
 
 	if (c->options->force)
 		return 0;
-	if (spare_probe(p->device, &other) != -ENOENT) {
+	rc = spare_probe(p->device, &other);
+	if (rc == -ENOENT)
+		return check_signature(c, p);
+	if (rc < 0 && rc != -EPROTO)
+		return error_set(c->err, -rc, "cannot read spare '%s': %s; use another one", p->path,
+				 strerror(-rc));
+	if (rc == 0)
 		uuid_unparse_lower(other.volume, uuid);
-		return error_set(c->err, EEXIST, "'%s' is a spare of volume %s; use another one, or "
-				 "--force to overwrite it", p->path, uuid);
-	}
-	return check_signature(c, p);
+	return error_set(c->err, EEXIST, "'%s' is a spare of volume %s; use another one, or --force "
+			 "to overwrite it", p->path, uuid);
 }
 
 static int check_existing(struct creation *c, struct part *p)

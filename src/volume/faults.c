@@ -18,7 +18,6 @@ static void fault_spent(void *context, int64_t id)
 	snprintf(event.detail, sizeof(event.detail), "simulated fault %lld", (long long)id);
 	change_spent(&change, id);
 	change_event(&change, &event);
-	atomic_fetch_sub(&v->faults, 1);
 	commit_later(&v->committer, &change);
 }
 
@@ -34,7 +33,6 @@ int wrap_faults(struct volume *v, struct device *inner, struct device **ret)
 int volume_reload_faults(struct volume *v)
 {
 	CLEANUP_FREE struct fault *faults = NULL;
-	uint64_t sectors = 0;
 	size_t count;
 	int rc = store_load_faults(committer_enter(&v->committer), &faults, &count);
 
@@ -44,10 +42,14 @@ int volume_reload_faults(struct volume *v)
 	for (size_t i = 0; rc == 0 && i < v->spare_count; i++)
 		rc = fault_device_set(spare_device(v->spares[i]), spare_id(v->spares[i]), faults,
 				      count);
-	if (rc < 0)
-		return rc;
-	for (size_t i = 0; i < count; i++)
-		sectors += faults[i].count;
-	atomic_store(&v->faults, sectors);
-	return 0;
+	return rc;
+}
+
+uint64_t faulty_sectors(struct volume *v)
+{
+	uint64_t sectors = fault_device_sectors(v->main);
+
+	for (size_t i = 0; i < v->spare_count; i++)
+		sectors += fault_device_sectors(spare_device(v->spares[i]));
+	return sectors;
 }

@@ -13,21 +13,36 @@
 
 static int flush_failed(struct volume *v, spare_id_t spare, int error)
 {
-	if (!atomic_exchange(&v->flush_failed, true)) {
-		log_error("%s did not flush (%s): writes since the last fsync may be lost, and "
-			  "fsync fails until the volume is mounted anew", spare == ON_MAIN
-			  ? "main" : "a spare", errno_name(error));
-		tell(v, EVENT_FLUSH_FAILED, spare, error,
-		     spare == ON_MAIN ? "main did not flush" : "the spare did not flush");
-	}
+	struct event event = {
+		.kind = EVENT_FLUSH_FAILED,
+		.spare = spare,
+		.error = error,
+		.detail = "what was written since the last fsync may be lost",
+	};
+
+	if (atomic_exchange(&v->flush_failed, true))
+		return -EIO;
+	log_error("%s did not flush (%s): writes since the last fsync may be lost, and fsync fails "
+		  "until the volume is mounted anew", spare == ON_MAIN ? "main" : "a spare",
+		  errno_name(error));
+	tell(v, &event);
 	return -EIO;
 }
 
+/*
+ * The kernel tells of a failed flush once: whoever flushes at the same time
+ * must not overtake the one that was told.
+ */
 int flush_main(struct volume *v)
 {
-	int rc = device_flush(v->main);
+	int rc;
 
-	return rc < 0 ? flush_failed(v, ON_MAIN, -rc) : 0;
+	pthread_mutex_lock(&v->flushing);
+	rc = device_flush(v->main);
+	if (rc < 0)
+		rc = flush_failed(v, ON_MAIN, -rc);
+	pthread_mutex_unlock(&v->flushing);
+	return rc < 0 || atomic_load(&v->flush_failed) ? -EIO : 0;
 }
 
 int volume_flush(struct volume *v)

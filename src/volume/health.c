@@ -15,7 +15,24 @@
 #include "remapfs/log.h"
 #include "volume/volume_impl.h"
 
-#define NONE UINT64_MAX
+/* ---- telling ---------------------------------------------------------------------- */
+
+void tell(struct volume *v, const struct event *event)
+{
+	struct change change = {0};
+
+	change_event(&change, event);
+	commit_record(&v->committer, &change);
+	change_clear(&change);
+}
+
+void complain(struct volume *v, const struct event *event)
+{
+	int64_t second = now_ms() / 1000, last = atomic_load(&v->last_complaint);
+
+	if (last != second && atomic_compare_exchange_strong(&v->last_complaint, &last, second))
+		tell(v, event);
+}
 
 /* ---- evidence --------------------------------------------------------------------- */
 
@@ -24,182 +41,188 @@ static size_t eighth(const struct volume *v, sector_t sector)
 	return (size_t)(sector / (v->sectors / EVIDENCE + 1));
 }
 
-static void works(struct volume *v)
+/* Called in the middle of I/O: does not wait for the record. */
+static void works(struct volume *v, struct evidence *e)
 {
+	struct event event = {.kind = EVENT_DEVICE_WORKS};
 	struct change change = {0};
-	struct event event = {.kind = EVENT_DEVICE_WORKS, .detail = "main answers again"};
 
-	if (!atomic_exchange(&v->health.failed, false))
+	if (!atomic_exchange(&e->failed, false))
 		return;
-	log_notice("main answers again");
+	snprintf(event.detail, sizeof(event.detail), "main takes %s again", e->what);
+	log_notice("%s", event.detail);
 	change_event(&change, &event);
 	commit_later(&v->committer, &change);
 }
 
-static void note(struct volume *v, _Atomic(sector_t) *evidence, sector_t sector)
+static void note(struct volume *v, struct evidence *e, sector_t sector)
 {
-	atomic_store_explicit(&evidence[eighth(v, sector)], sector, memory_order_relaxed);
-	if (atomic_load_explicit(&v->health.failed, memory_order_relaxed))
-		works(v);
+	atomic_store_explicit(&e->worked[eighth(v, sector)], sector, memory_order_relaxed);
+	if (atomic_load_explicit(&e->failed, memory_order_relaxed))
+		works(v, e);
 }
 
 void note_read(struct volume *v, sector_t sector)
 {
-	note(v, v->health.read, sector);
+	note(v, &v->reading, sector);
 }
 
 void note_written(struct volume *v, sector_t sector)
 {
-	note(v, v->health.written, sector);
+	note(v, &v->writing, sector);
 }
 
 /* ---- probes -------------------------------------------------------------------------- */
 
-struct probe {
-	struct volume *volume;
-	sector_t start, end; /* what failed: not asked again */
-	int (*ask)(struct volume *, void *buf, sector_t);
-	unsigned asked;
-};
+/* A sector that nothing can be said of: somebody uses it, or main is not asked. */
+#define NO_ANSWER (-EBUSY)
 
-static int ask_read(struct volume *v, void *buf, sector_t sector)
+typedef int (*ask_fn)(struct volume *, const struct request *, void *buf, sector_t);
+
+static int ask_read(struct volume *v, const struct request *r, void *buf, sector_t sector)
 {
+	(void)r;
 	return device_read(v->main, buf, v->sector_size, bytes_of(v, sector));
 }
 
-/* -EBUSY: somebody uses the sector; nothing is known. */
-static int ask_write(struct volume *v, void *buf, sector_t sector)
+static int ask_write(struct volume *v, const struct request *r, void *buf, sector_t sector)
 {
 	struct range_ticket ticket;
 	int rc;
 
-	if (!range_try_own(&v->locks, &ticket, sector, 1))
-		return -EBUSY;
-	rc = ask_read(v, buf, sector);
+	if (!range_try_own(&v->locks, &ticket, sector, 1, &r->ticket))
+		return NO_ANSWER;
+	rc = ask_read(v, r, buf, sector);
 	if (rc == 0)
 		rc = device_write(v->main, buf, v->sector_size, bytes_of(v, sector));
 	range_unlock(&v->locks, &ticket);
-	return rc;
+	/* A hole in main on a full file system. */
+	return rc == -ENOSPC || rc == -EDQUOT ? NO_ANSWER : rc;
 }
 
-static bool answers(struct probe *p, void *buf, sector_t sector)
+struct probe {
+	struct volume *volume;
+	const struct request *request;
+	sector_t start, end; /* what failed: not asked again */
+	int64_t deadline;
+	void *buf;
+	unsigned asked;
+};
+
+static bool answers(struct probe *p, ask_fn ask, sector_t sector)
 {
 	struct volume *v = p->volume;
 	int rc;
 
 	if (sector >= v->sectors || (sector >= p->start && sector < p->end) ||
-	    map_get(v->map, sector, 1).state != SECTOR_GOOD)
+	    map_get(v->map, sector, 1).state != SECTOR_GOOD || now_ms() >= p->deadline)
 		return false;
-	rc = p->ask(v, buf, sector);
-	p->asked += rc != -EBUSY;
+	rc = ask(v, p->request, p->buf, sector);
+	p->asked += rc != NO_ANSWER;
 	return rc == 0;
 }
 
-/* Whether main does elsewhere what it refused at [start, end). */
-static bool alive(struct probe *p, _Atomic(sector_t) *evidence)
+static bool somewhere(struct probe *p, ask_fn ask, struct evidence *e)
 {
 	struct volume *v = p->volume;
-	int64_t deadline = isolation_deadline(v);
+
+	for (size_t i = 1; i <= EVIDENCE; i++)
+		if (answers(p, ask, atomic_load(&e->worked[(eighth(v, p->start) + i) % EVIDENCE])))
+			return true;
+	for (size_t i = 0; i <= EVIDENCE; i++)
+		if (answers(p, ask, (v->sectors - 1) / EVIDENCE * i))
+			return true;
+	return false;
+}
+
+/* Whether main does elsewhere what it refused at [start, end). */
+static bool alive(struct probe *p, ask_fn ask, struct evidence *e)
+{
 	CLEANUP_FREE void *buf = NULL;
 
-	if (posix_memalign(&buf, VOLUME_ALIGNMENT, v->sector_size) != 0)
+	if (posix_memalign(&buf, VOLUME_ALIGNMENT, p->volume->sector_size) != 0)
 		return false;
-	for (size_t i = 1; i <= EVIDENCE && now_ms() < deadline; i++)
-		if (answers(p, buf, atomic_load(&evidence[(eighth(v, p->start) + i) % EVIDENCE])))
-			return true;
-	for (size_t i = 0; i <= EVIDENCE && now_ms() < deadline; i++)
-		if (answers(p, buf, (v->sectors - 1) / EVIDENCE * i))
-			return true;
-	/* A main so small, or so busy, that there was nobody to ask. */
-	return p->asked == 0;
+	p->buf = buf;
+	if (somewhere(p, ask, e))
+		return true;
+	/* Every place was in use: a read needs nobody's leave. */
+	if (p->asked == 0 && ask == ask_write && somewhere(p, ask_read, e))
+		return true;
+	/* A main so small that there is no other place to ask. */
+	return p->asked == 0 && now_ms() < p->deadline;
 }
 
 /* ---- judging --------------------------------------------------------------------------- */
 
-static int main_failed(struct volume *v, int error, sector_t start, uint64_t count)
+static int main_failed(struct volume *v, struct evidence *e, int error, sector_t start,
+		       uint64_t count)
 {
-	struct change change = {0};
 	struct event event = {.kind = EVENT_DEVICE_FAILED, .sector = start, .sectors = count,
-			      .error = error, .detail = "main does not answer; nothing is moved"};
+			      .error = error};
 
-	if (!atomic_exchange(&v->health.failed, true)) {
-		log_error("main does not answer (%s): check the disk and its cables; nothing is "
-			  "moved to the spares meanwhile", errno_name(error));
-		change_event(&change, &event);
-		commit_record(&v->committer, &change);
-	}
+	if (atomic_exchange(&e->failed, true))
+		return -EIO;
+	snprintf(event.detail, sizeof(event.detail), "main takes no %s; nothing is moved", e->what);
+	log_error("main takes no %s (%s): check the disk and its cables; nothing is moved to the "
+		  "spares meanwhile", e->what, errno_name(error));
+	tell(v, &event);
 	return -EIO;
 }
 
-static int judge(struct volume *v, int error, sector_t start, uint64_t count,
-		 int (*ask)(struct volume *, void *, sector_t), _Atomic(sector_t) *evidence)
+static int judge(struct volume *v, const struct request *r, int error, sector_t start,
+		 uint64_t count, ask_fn ask, struct evidence *e)
 {
-	struct probe p = {v, start, start + count, ask, 0};
+	struct probe p = {.volume = v, .request = r, .start = start, .end = start + count,
+			  .deadline = r->deadline};
 
+	/* As on a bare disk: the error is the caller's. */
+	if (v->options.no_remap)
+		return 0;
 	if (error == ENOMEM || error == EAGAIN)
 		return -ENOMEM;
 	/* The file system that main is a file on is full, not main. */
 	if (error == ENOSPC || error == EDQUOT)
 		return -ENOSPC;
-	if (!errno_is_media(error) || !alive(&p, evidence))
-		return main_failed(v, error, start, count);
-	if (atomic_load(&v->health.failed))
-		works(v);
+	/* A slow main has used up the time of the request; this needs a little. */
+	if (p.deadline < now_ms() + PROBE_MS)
+		p.deadline = now_ms() + PROBE_MS;
+	if (!errno_is_media(error) || !alive(&p, ask, e))
+		return main_failed(v, e, error, start, count);
+	works(v, e);
 	return 0;
 }
 
-int judge_read_error(struct volume *v, int error, sector_t start, uint64_t count)
+int judge_main_read(struct volume *v, const struct request *r, int error, sector_t start,
+		    uint64_t count)
 {
-	/* As on a bare disk: the error is the caller's. */
-	if (v->options.no_remap)
-		return 0;
-	return judge(v, error, start, count, ask_read, v->health.read);
+	return judge(v, r, error, start, count, ask_read, &v->reading);
 }
 
-int judge_write_error(struct volume *v, int error, sector_t start, uint64_t count)
+int judge_main_write(struct volume *v, const struct request *r, int error, sector_t start,
+		     uint64_t count)
 {
-	if (v->options.no_remap)
-		return 0;
-	return judge(v, error, start, count, ask_write, v->health.written);
+	return judge(v, r, error, start, count, ask_write, &v->writing);
 }
 
 void spare_gone(struct volume *v, struct spare *spare, int error)
 {
-	if (spare_failed(spare))
+	struct event event = {.kind = EVENT_DEVICE_FAILED, .spare = spare_id(spare), .error = error,
+			      .detail = "the spare does not do what is asked; its free slots are "
+					"not used any more"};
+
+	if (!spare_fail(spare))
 		return;
-	spare_fail(spare);
-	log_error("spare %u does not answer (%s): its sectors fail until it is back; check the "
-		  "disk and its cables", spare_id(spare), errno_name(error));
-	tell(v, EVENT_DEVICE_FAILED, spare_id(spare), error,
-	     "the spare does not answer; its free slots are not used any more");
+	log_error("spare %u does not do what is asked (%s): check the disk and its cables, and "
+		  "mount anew", spare_id(spare), errno_name(error));
+	tell(v, &event);
 }
 
-/* ---- telling ------------------------------------------------------------------------------ */
-
-void tell(struct volume *v, enum event_kind kind, spare_id_t spare, int error, const char *detail)
+int judge_spare(struct volume *v, struct spare *spare, int error, bool writing)
 {
-	struct event event = {.kind = kind, .spare = spare, .error = error};
-	struct change change = {0};
-
-	snprintf(event.detail, sizeof(event.detail), "%s", detail);
-	change_event(&change, &event);
-	commit_record(&v->committer, &change);
-	change_clear(&change);
-}
-
-void complain(struct volume *v, enum event_kind kind, sector_t start, uint64_t count, int error,
-	      const char *detail)
-{
-	struct event event = {.kind = kind, .sector = start, .sectors = count, .error = error};
-	int64_t second = now_ms() / 1000, last = atomic_load(&v->last_complaint);
-	struct change change = {0};
-
-	/* A writer that goes on trying must not fill the disk with history. */
-	if (kind == EVENT_WRITE_FAILED &&
-	    (last == second || !atomic_compare_exchange_strong(&v->last_complaint, &last, second)))
-		return;
-	snprintf(event.detail, sizeof(event.detail), "%s", detail);
-	change_event(&change, &event);
-	commit_record(&v->committer, &change);
-	change_clear(&change);
+	if (error == ENOMEM || error == EAGAIN)
+		return -ENOMEM;
+	if (errno_is_media(error) && spare_alive(spare, writing) == 0)
+		return 0;
+	spare_gone(v, spare, error);
+	return -EIO;
 }

@@ -6,12 +6,10 @@
 static sector_t cut(sector_t start, uint64_t count)
 {
 	uint64_t step = 1;
-	sector_t at;
 
 	while (step * 2 < count)
 		step *= 2;
-	at = (start + step) / step * step;
-	return at > start && at < start + count ? at : start + count / 2;
+	return (start + step) / step * step;
 }
 
 static int isolate_part(struct isolation *i, sector_t start, uint64_t count)

@@ -100,6 +100,13 @@ static int open_spare(struct volume *v, const struct store_spare *info, struct e
 	rc = file_device_open(info->path, &o, &d, err);
 	if (rc < 0)
 		return rc;
+	if (d->geometry.block_size > v->sector_size) {
+		rc = error_set(err, EINVAL, "spare '%s' has sectors of %u bytes, the volume of %u; "
+			       "put it on a disk with smaller ones", info->path,
+			       d->geometry.block_size, v->sector_size);
+		device_close(d);
+		return rc;
+	}
 	warn_indirect(d, "spare", info->path);
 	rc = wrap_faults(v, d, &d);
 	if (rc < 0)
@@ -173,14 +180,14 @@ static int load_map(struct volume *v, struct error *err)
 /* ---- a life ---------------------------------------------------------------------------------- */
 
 /* Counts and records the opening; the committer does not run yet. */
-static int record_opening(struct volume *v, struct error *err)
+static int record_opening(struct volume *v, const char *opener, struct error *err)
 {
 	struct event event = {.kind = EVENT_OPENED};
 	bool unclean = false;
 	int rc = store_was_unclean(v->store, &unclean);
 
 	snprintf(event.detail, sizeof(event.detail), "%s%s%s",
-		 v->options.opener ? v->options.opener : "", v->options.opener && unclean ? ", " : "",
+		 opener ? opener : "", opener && unclean ? ", " : "",
 		 unclean ? "after an end without warning" : "");
 	rc = rc < 0 ? rc : store_begin(v->store);
 	rc = rc < 0 ? rc : store_count_open(v->store);
@@ -208,10 +215,13 @@ static int prepare(struct volume *v, struct error *err)
 {
 	int rc;
 
+	v->reading.what = "reads";
+	v->writing.what = "writes";
 	for (size_t i = 0; i < EVIDENCE; i++) {
-		atomic_store(&v->health.read[i], UINT64_MAX);
-		atomic_store(&v->health.written[i], UINT64_MAX);
+		atomic_store(&v->reading.worked[i], UINT64_MAX);
+		atomic_store(&v->writing.worked[i], UINT64_MAX);
 	}
+	pthread_mutex_init(&v->flushing, NULL);
 	range_locks_init(&v->locks);
 	pthread_mutex_init(&v->marking, NULL);
 	rc = posix_memalign(&v->zeros, VOLUME_ALIGNMENT, ZEROS_BYTES);
@@ -235,7 +245,8 @@ static int open_all(struct volume *v, const char *path, struct error *err)
 	rc = open_main(v, err);
 	rc = rc < 0 ? rc : open_spares(v, err);
 	rc = rc < 0 ? rc : load_map(v, err);
-	rc = rc < 0 ? rc : record_opening(v, err);
+	rc = rc < 0 ? rc : record_opening(v, v->options.opener, err);
+	v->options.opener = NULL; /* the caller's, who may take it back now */
 	return rc < 0 ? rc : start_committer(v, err);
 }
 
@@ -252,6 +263,7 @@ static void release(struct volume *v)
 		close(v->lock_fd);
 	range_locks_destroy(&v->locks);
 	pthread_mutex_destroy(&v->marking);
+	pthread_mutex_destroy(&v->flushing);
 	free(v->zeros);
 	free(v);
 }
@@ -277,9 +289,9 @@ int volume_open(const char *path, const struct volume_options *options, struct v
 		return error_set(err, -rc, "the simulated faults cannot be read (%s); clear them "
 				 "with 'remapctl inject %s clear'", errno_name(-rc), path);
 	}
-	if (atomic_load(&v->faults))
+	if (faulty_sectors(v))
 		log_warning("%llu sectors have simulated faults: see 'remapctl inject %s list'",
-			    (unsigned long long)atomic_load(&v->faults), path);
+			    (unsigned long long)faulty_sectors(v), path);
 	*ret = v;
 	return 0;
 }

@@ -29,7 +29,11 @@ static void mark_part(struct volume *v, struct change *change, struct extent par
 	 * Memory first: a row without a mark would outlive the write that cures
 	 * the sector. Without memory it just fails again at the next read.
 	 */
-	if (map_set(v->map, &part) < 0 || change_extent(change, &part, error) < 0)
+	if (map_reserve(v->map, part.start, part.count) < 0)
+		return;
+	map_set(v->map, &part);
+	map_unreserve(v->map, part.start, part.count);
+	if (change_extent(change, &part, error) < 0)
 		return;
 	change_event(change, &event);
 	if (part.spare == ON_MAIN)

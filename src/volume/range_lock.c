@@ -1,5 +1,5 @@
 /*
- * One list under one mutex: there are never more tickets than threads, so a
+ * One list under one mutex: there are hardly more tickets than threads, so a
  * walk over the list costs less than a cleverer structure would.
  */
 #include "volume/range_lock.h"
@@ -22,17 +22,17 @@ static bool conflict(const struct range_ticket *a, const struct range_ticket *b)
 	return a->start < b->end && b->start < a->end && (a->exclusive || b->exclusive);
 }
 
-/* Whether nobody who came before t is in its way. */
-static bool grantable(const struct range_ticket *t)
+/* Whether nobody who came before t, but for mine, is in its way. */
+static bool grantable(const struct range_ticket *t, const struct range_ticket *mine)
 {
 	for (const struct range_ticket *p = t->previous; p; p = p->previous)
-		if (conflict(p, t))
+		if (p != mine && conflict(p, t))
 			return false;
 	return true;
 }
 
 static void append(struct range_locks *locks, struct range_ticket *t, sector_t start,
-		   uint64_t count, bool exclusive)
+		   uint64_t count, bool exclusive, const struct range_ticket *mine)
 {
 	*t = (struct range_ticket){
 		.start = start,
@@ -45,7 +45,7 @@ static void append(struct range_locks *locks, struct range_ticket *t, sector_t s
 	else
 		locks->first = t;
 	locks->last = t;
-	t->granted = grantable(t);
+	t->granted = grantable(t, mine);
 }
 
 static void take_out(struct range_locks *locks, struct range_ticket *t)
@@ -65,7 +65,7 @@ static void wait_for(struct range_locks *locks, struct range_ticket *t, sector_t
 {
 	HOLD_LOCK(&locks->lock);
 
-	append(locks, t, start, count, exclusive);
+	append(locks, t, start, count, exclusive, NULL);
 	if (t->granted)
 		return;
 	pthread_cond_init(&t->wake, NULL);
@@ -85,11 +85,11 @@ void range_own(struct range_locks *locks, struct range_ticket *t, sector_t start
 }
 
 bool range_try_own(struct range_locks *locks, struct range_ticket *t, sector_t start,
-		   uint64_t count)
+		   uint64_t count, const struct range_ticket *mine)
 {
 	HOLD_LOCK(&locks->lock);
 
-	append(locks, t, start, count, true);
+	append(locks, t, start, count, true, mine);
 	if (!t->granted)
 		take_out(locks, t);
 	return t->granted;
@@ -102,7 +102,7 @@ void range_unlock(struct range_locks *locks, struct range_ticket *t)
 
 	take_out(locks, t);
 	for (; later; later = later->next) {
-		if (later->granted || !conflict(t, later) || !grantable(later))
+		if (later->granted || !conflict(t, later) || !grantable(later, NULL))
 			continue;
 		later->granted = true;
 		pthread_cond_signal(&later->wake);

@@ -7,8 +7,9 @@
  *
  * Tickets are served in the order of arrival: a ticket waits for every earlier
  * one that it conflicts with, granted or not, so that nobody starves. A thread
- * holds one range at a time (a second one only through range_try_own), so there is
- * no deadlock. Thread-safe; the ticket lives with the caller until unlocked.
+ * holds one range at a time (a second one only through range_try_own, which
+ * does not wait), so there is no deadlock. Thread-safe; the ticket lives with
+ * the caller until unlocked.
  */
 #ifndef VOLUME_RANGE_LOCK_H
 #define VOLUME_RANGE_LOCK_H
@@ -36,8 +37,12 @@ void range_locks_destroy(struct range_locks *);
 void range_share(struct range_locks *, struct range_ticket *, sector_t start, uint64_t count);
 void range_own(struct range_locks *, struct range_ticket *, sector_t start, uint64_t count);
 
-/* Owns the range if that needs no waiting. */
-bool range_try_own(struct range_locks *, struct range_ticket *, sector_t start, uint64_t count);
+/*
+ * Owns the range if that needs no waiting. The range may lie in that of `mine`,
+ * a ticket that the caller holds; NULL: none.
+ */
+bool range_try_own(struct range_locks *, struct range_ticket *, sector_t start, uint64_t count,
+		   const struct range_ticket *mine);
 
 void range_unlock(struct range_locks *, struct range_ticket *);
 

@@ -49,44 +49,40 @@ static int read_bad(struct isolation *i, sector_t start, uint64_t count, int err
 }
 
 /* Whether it is the sectors (0) or all of the device that they are on. */
-static int judge(struct volume *v, const struct extent *e, int error)
+static int judge(struct volume *v, const struct request *r, const struct extent *e, int error)
 {
-	struct spare *spare;
-
 	if (e->state == SECTOR_GOOD)
-		return judge_read_error(v, error, e->start, e->count);
-	spare = volume_spare(v, e->spare);
-	if (errno_is_media(error) && spare_alive(spare) == 0)
-		return 0;
-	spare_gone(v, spare, error);
-	return -EIO;
+		return judge_main_read(v, r, error, e->start, e->count);
+	return judge_spare(v, volume_spare(v, e->spare), error, false);
 }
 
 /*
  * A sector is given up when it fails alone; one that failed with others is so
  * tried once more. What can be read then has been read, into buf.
  */
-static int read_failed(struct volume *v, const struct extent *e, void *buf, int error)
+static int read_failed(struct volume *v, const struct request *request, const struct extent *e,
+		       void *buf, int error)
 {
 	struct read_isolation r = {
-		.isolation = {isolation_deadline(v), read_again, read_bad},
+		.isolation = {request->deadline, read_again, read_bad},
 		.volume = v,
 		.buf = buf,
 		.extent = *e,
 	};
-	int rc = judge(v, e, error);
+	int rc = judge(v, request, e, error);
 
 	if (rc < 0 || v->options.no_remap)
 		return rc < 0 ? rc : -EIO;
 	rc = isolate(&r.isolation, e->start, e->count, error);
-	if (r.lost.move_count || r.out_of_time)
-		rc = -EIO;
 	mark_pending(v, &r.lost);
+	if (rc == 0 && (r.lost.move_count || r.out_of_time))
+		rc = -EIO;
 	settlement_clear(&r.lost);
-	return rc < 0 ? -EIO : 0;
+	return rc == 0 || rc == -ENOMEM ? rc : -EIO;
 }
 
-int read_sectors(struct volume *v, void *buf, sector_t start, uint64_t count)
+int read_sectors(struct volume *v, const struct request *r, void *buf, sector_t start,
+		 uint64_t count)
 {
 	char *to = buf;
 	int result = 0;
@@ -98,8 +94,10 @@ int read_sectors(struct volume *v, void *buf, sector_t start, uint64_t count)
 		if (rc == 0 && e.state == SECTOR_GOOD)
 			note_read(v, e.start);
 		else if (rc < 0 && e.state != SECTOR_PENDING)
-			rc = read_failed(v, &e, to, -rc);
+			rc = read_failed(v, r, &e, to, -rc);
 		result = rc < 0 ? rc : result;
+		if (result < 0 && now_ms() >= r->deadline)
+			break;
 		to += bytes_of(v, e.count);
 		start += e.count;
 		count -= e.count;

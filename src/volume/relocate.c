@@ -10,6 +10,7 @@
  * it was (contract 4); what fails in it, see undo.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "remapfs/log.h"
@@ -25,9 +26,8 @@ struct placing {
 	struct volume *volume;
 	struct change change;
 	const struct move *move; /* the one being placed */
+	const struct spare *failing; /* the spare of which so many slots failed: */
 	unsigned bad_slots;
-	/* How much of the change is about slots that failed in this try. */
-	size_t failed_count, failed_events;
 };
 
 /* ---- settlements -------------------------------------------------------------------- */
@@ -97,19 +97,41 @@ static const char *data_of(const struct placing *p, sector_t sector)
 	       bytes_of(p->volume, sector - p->move->from.start);
 }
 
+static bool too_many_bad(struct placing *p, const struct spare *spare)
+{
+	if (p->failing != spare)
+		p->bad_slots = 0;
+	p->failing = spare;
+	return ++p->bad_slots > BAD_SLOTS_MAX;
+}
+
+/* Slots that failed are bad whatever becomes of the request, and so recorded. */
+static void give_up_slots(struct volume *v, struct spare *spare, const struct extent *e, int error,
+			  const char *detail)
+{
+	struct event event = event_of(EVENT_SLOT_BAD, e, error);
+	struct change change = {0};
+
+	snprintf(event.detail, sizeof(event.detail), "%s", detail);
+	spare_mark_bad(spare, e->slot, e->count);
+	if (change_bad(&change, e->spare, e->slot, e->count, error) == 0 &&
+	    change_event(&change, &event) == 0)
+		commit_record(&v->committer, &change);
+	change_clear(&change);
+}
+
 /* Slot e->slot did not take sector e->start: another one shall. */
 static int slot_failed(struct placing *p, struct spare *spare, const struct extent *e, int error)
 {
-	struct event event = event_of(EVENT_SLOT_BAD, e, error);
+	int rc = judge_spare(p->volume, spare, error, true);
 
-	if (!errno_is_media(error) || ++p->bad_slots > BAD_SLOTS_MAX || spare_alive(spare) < 0) {
-		spare_release(spare, e->slot, e->count);
-		spare_gone(p->volume, spare, error);
+	if (rc == 0 && !too_many_bad(p, spare)) {
+		give_up_slots(p->volume, spare, e, error, "");
 	} else {
-		spare_mark_bad(spare, e->slot, e->count);
-		if (change_bad(&p->change, e->spare, e->slot, e->count, error) < 0 ||
-		    change_event(&p->change, &event) < 0)
-			return -ENOMEM;
+		spare_release(spare, e->slot, e->count);
+		if (rc == -ENOMEM)
+			return rc;
+		spare_gone(p->volume, spare, error);
 	}
 	return place(p, e->start, e->count);
 }
@@ -184,27 +206,6 @@ static void release_slots(struct volume *v, const struct change *change)
 }
 
 /*
- * Slots that failed on the way stay bad even though the request fails; those
- * that its sectors would have left stay in use.
- */
-static void keep_bad_slots(struct placing *p)
-{
-	struct change bad = {0};
-
-	for (size_t i = 0; i < p->failed_count; i++) {
-		const struct change_bad *b = &p->change.bad[i];
-
-		change_bad(&bad, b->spare, b->first, b->count, b->error);
-	}
-	for (size_t i = 0; i < p->failed_events; i++)
-		if (p->change.events[i].kind == EVENT_SLOT_BAD)
-			change_event(&bad, &p->change.events[i]);
-	if (bad.bad_count)
-		commit_record(&p->volume->committer, &bad);
-	change_clear(&bad);
-}
-
-/*
  * The commit failed, but may still turn out to be durable at the next open. So
  * that no later write can be overtaken by it, the sectors are pending until
  * one is committed; their slots are not given back before the next open.
@@ -219,44 +220,41 @@ static void distrust(struct volume *v, const struct settlement *s)
 	}
 }
 
-static void undo(struct placing *p, const struct settlement *s)
+/* A table sector that cannot be written makes the free slots it describes useless. */
+static void give_up_group(struct volume *v, struct spare *spare, slot_t slot, int error)
 {
-	if (p->change.uncertain)
-		distrust(p->volume, s);
-	else
-		release_slots(p->volume, &p->change);
-	keep_bad_slots(p);
+	struct extent run = {.spare = spare_id(spare)};
+	uint64_t count;
+	slot_t first;
+
+	spare_table_group(spare, slot, &first, &count);
+	for (slot_t i = first; i <= first + count; i++) {
+		/* One that is used stays: the database, or a request, knows it. */
+		bool taken = i < first + count && spare_take(spare, i, 1) == 0;
+
+		if (taken && run.count++ == 0)
+			run.slot = i;
+		if (!taken && run.count) {
+			give_up_slots(v, spare, &run, error,
+				      "their place in the slot table cannot be written");
+			run.count = 0;
+		}
+	}
 }
 
-/* A table sector that cannot be written makes the free slots it describes useless. */
-static void give_up_group(struct volume *v, const struct change *refused)
+/* A spare did not take a change that it holds the data of: -EAGAIN, try others. */
+static int refused(struct volume *v, const struct change *change)
 {
-	struct change change = {0};
-	struct spare *spare;
-	slot_t first;
-	uint64_t count;
+	struct spare *spare = volume_spare(v, change->refused_by);
+	int rc = judge_spare(v, spare, change->refused_error, true);
 
-	if (refused->refused_by == ON_MAIN)
-		return;
-	spare = volume_spare(v, refused->refused_by);
-	spare_table_group(spare, refused->refused_slot, &first, &count);
-	for (slot_t slot = first; slot < first + count; slot++) {
-		struct event event = {
-			.kind = EVENT_SLOT_BAD,
-			.spare = spare_id(spare),
-			.slot = slot,
-			.error = EIO,
-			.detail = "its place in the slot table cannot be written",
-		};
-
-		if (spare_take(spare, slot, 1) < 0)
-			continue; /* in use: the database still knows it */
-		spare_mark_bad(spare, slot, 1);
-		change_bad(&change, spare_id(spare), slot, 1, EIO);
-		change_event(&change, &event);
-	}
-	commit_record(&v->committer, &change);
-	change_clear(&change);
+	if (rc == -ENOMEM)
+		return rc;
+	if (rc == 0 && change->refused_flush)
+		spare_gone(v, spare, change->refused_error);
+	else if (rc == 0)
+		give_up_group(v, spare, change->refused_slot, change->refused_error);
+	return -EAGAIN;
 }
 
 /* ---- settling -------------------------------------------------------------------------------- */
@@ -283,23 +281,30 @@ static int leave_slots(struct volume *v, struct change *change, const struct mov
 
 	if (m->from.state != SECTOR_REMAPPED)
 		return 0;
-	if (!errno_is_media(m->error) || spare_alive(volume_spare(v, m->from.spare)) < 0)
+	if (judge_spare(v, volume_spare(v, m->from.spare), m->error, true) < 0)
 		return 0;
 	rc = change_bad(change, m->from.spare, m->from.slot, m->from.count, m->error);
 	return rc < 0 ? rc : change_event(change, &event);
 }
 
+static void release_memory(struct map *map, const struct change *change)
+{
+	for (size_t i = 0; i < change->extent_count; i++)
+		map_unreserve(map, change->extents[i].extent.start,
+			      change->extents[i].extent.count);
+}
+
 /* Holds the memory that publish will need, or none. */
 static int hold_memory(struct map *map, const struct change *change)
 {
-	for (size_t i = 0; i < change->extent_count; i++) {
-		const struct extent *e = &change->extents[i].extent;
+	struct change held = *change;
+
+	for (held.extent_count = 0; held.extent_count < change->extent_count; held.extent_count++) {
+		const struct extent *e = &change->extents[held.extent_count].extent;
 
 		if (map_reserve(map, e->start, e->count) == 0)
 			continue;
-		while (i-- > 0)
-			map_unreserve(map, change->extents[i].extent.start,
-				      change->extents[i].extent.count);
+		release_memory(map, &held);
 		return -ENOMEM;
 	}
 	return 0;
@@ -316,8 +321,6 @@ static int place_all(struct placing *p, const struct settlement *s)
 		rc = place(p, p->move->from.start, p->move->from.count);
 		rc = rc < 0 ? rc : tell_move(&p->change, p->move, from);
 	}
-	p->failed_count = p->change.bad_count;
-	p->failed_events = p->change.event_count;
 	return rc;
 }
 
@@ -336,13 +339,6 @@ static int prepare(struct placing *p, const struct settlement *s)
 	return rc < 0 ? rc : hold_memory(p->volume->map, &p->change);
 }
 
-static void release_memory(struct map *map, const struct change *change)
-{
-	for (size_t i = 0; i < change->extent_count; i++)
-		map_unreserve(map, change->extents[i].extent.start,
-			      change->extents[i].extent.count);
-}
-
 /* Contract 1: only now does the map serve what is committed. */
 static void publish(struct volume *v, const struct change *change)
 {
@@ -354,7 +350,7 @@ static void publish(struct volume *v, const struct change *change)
 	atomic_store(&v->spares_full, false);
 }
 
-/* One try. -EBADSLT: a spare refused; another try may find other slots. */
+/* One try. -EAGAIN: a spare refused; another try may find other slots. */
 static int settle_once(struct volume *v, const struct settlement *s)
 {
 	struct placing p = {.volume = v};
@@ -362,32 +358,43 @@ static int settle_once(struct volume *v, const struct settlement *s)
 
 	if (rc < 0) {
 		release_slots(v, &p.change);
-		keep_bad_slots(&p);
 		change_clear(&p.change);
 		return rc;
 	}
 	rc = commit_change(&v->committer, &p.change);
 	if (rc == 0)
 		publish(v, &p.change);
+	else if (p.change.uncertain)
+		distrust(v, s);
 	else
-		undo(&p, s);
+		release_slots(v, &p.change);
 	release_memory(v->map, &p.change);
 	if (rc == -EBADSLT)
-		give_up_group(v, &p.change);
+		rc = refused(v, &p.change);
 	change_clear(&p.change);
 	return rc;
 }
 
 static void tell_spares_full(struct volume *v, const struct settlement *s)
 {
-	const struct extent *first = &s->moves[0].from;
+	struct event event = event_of(EVENT_SPARES_FULL, &s->moves[0].from, ENOSPC);
 
 	if (atomic_exchange(&v->spares_full, true))
 		return;
 	log_error("not enough free slots are left for sector %llu: writes to bad sectors fail; a "
-		  "larger spare is needed", (unsigned long long)first->start);
-	complain(v, EVENT_SPARES_FULL, first->start, first->count, ENOSPC,
+		  "larger spare is needed", (unsigned long long)event.sector);
+	snprintf(event.detail, sizeof(event.detail),
 		 "not enough free slots are left on the spares");
+	tell(v, &event);
+}
+
+static void tell_not_committed(struct volume *v, const struct settlement *s, int error)
+{
+	struct event event = event_of(EVENT_COMMIT_FAILED,
+				      s->move_count ? &s->moves[0].from : s->cured, error);
+
+	snprintf(event.detail, sizeof(event.detail), "the database did not commit the move");
+	complain(v, &event);
 }
 
 int settle(struct volume *v, const struct settlement *s)
@@ -398,14 +405,12 @@ int settle(struct volume *v, const struct settlement *s)
 		return 0;
 	for (int i = 0; i < TRIES_MAX; i++) {
 		rc = settle_once(v, s);
-		if (rc != -EBADSLT)
+		if (rc != -EAGAIN)
 			break;
 	}
 	if (rc == NO_SLOT)
 		tell_spares_full(v, s);
-	else if (rc < 0 && rc != -EBADSLT && rc != -ENOMEM)
-		complain(v, EVENT_COMMIT_FAILED, s->move_count ? s->moves[0].from.start
-							       : s->cured[0].start,
-			 1, -rc, "the database did not commit the move");
+	else if (rc < 0 && rc != -EAGAIN && rc != -ENOMEM)
+		tell_not_committed(v, s, -rc);
 	return rc == 0 ? 0 : -EIO;
 }

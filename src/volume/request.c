@@ -13,6 +13,8 @@
 #include "remapfs/cleanup.h"
 #include "volume/volume_impl.h"
 
+#define ISOLATION_MS 10000
+
 /* The sectors that a range of bytes touches. */
 struct span {
 	sector_t start;
@@ -46,19 +48,37 @@ static void *copy_buffer(struct volume *v, const struct span *s)
 	return posix_memalign(&copy, VOLUME_ALIGNMENT, bytes_of(v, s->count)) == 0 ? copy : NULL;
 }
 
+/* Takes the range: shared to read it, owned to change it. */
+static void begin(struct volume *v, struct request *r, const struct span *s, bool change)
+{
+	if (change)
+		range_own(&v->locks, &r->ticket, s->start, s->count);
+	else
+		range_share(&v->locks, &r->ticket, s->start, s->count);
+	r->deadline = now_ms() + (v->options.isolation_ms ? v->options.isolation_ms : ISOLATION_MS);
+}
+
+static void count_outcome(struct volume *v, _Atomic(uint64_t) *counter, int rc)
+{
+	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+	if (rc < 0)
+		atomic_fetch_add_explicit(&v->errors, 1, memory_order_relaxed);
+}
+
 /* ---- read ------------------------------------------------------------------------- */
 
-static int read_span(struct volume *v, const struct span *s, void *buf, size_t length)
+static int read_span(struct volume *v, const struct request *r, const struct span *s, void *buf,
+		     size_t length)
 {
 	CLEANUP_FREE char *copy = NULL;
 	int rc;
 
 	if (is_direct(s, buf))
-		return read_sectors(v, buf, s->start, s->count);
+		return read_sectors(v, r, buf, s->start, s->count);
 	copy = copy_buffer(v, s);
 	if (!copy)
 		return -ENOMEM;
-	rc = read_sectors(v, copy, s->start, s->count);
+	rc = read_sectors(v, r, copy, s->start, s->count);
 	if (rc == 0)
 		memcpy(buf, copy + s->head, length);
 	return rc;
@@ -66,65 +86,72 @@ static int read_span(struct volume *v, const struct span *s, void *buf, size_t l
 
 int volume_read(struct volume *v, void *buf, size_t length, uint64_t offset)
 {
-	struct range_ticket ticket;
+	struct request r;
 	struct span s;
 	int rc = make_span(v, offset, length, &s);
 
 	if (rc < 0 || length == 0)
 		return rc;
-	range_share(&v->locks, &ticket, s.start, s.count);
-	rc = read_span(v, &s, buf, length);
-	range_unlock(&v->locks, &ticket);
-	atomic_fetch_add_explicit(&v->reads, 1, memory_order_relaxed);
-	if (rc < 0)
-		atomic_fetch_add_explicit(&v->errors, 1, memory_order_relaxed);
+	begin(v, &r, &s, false);
+	rc = read_span(v, &r, &s, buf, length);
+	range_unlock(&v->locks, &r.ticket);
+	count_outcome(v, &v->reads, rc);
 	return rc;
 }
 
 /* ---- write --------------------------------------------------------------------------- */
 
 /* Reads the sectors of the span that the request covers only in part. */
-static int read_edges(struct volume *v, const struct span *s, char *copy)
+static int read_edges(struct volume *v, const struct request *r, const struct span *s, char *copy)
 {
 	sector_t last = s->start + s->count - 1;
 	int rc = 0;
 
 	if (s->head)
-		rc = read_sectors(v, copy, s->start, 1);
+		rc = read_sectors(v, r, copy, s->start, 1);
 	if (rc == 0 && s->tail && !(s->head && s->count == 1))
-		rc = read_sectors(v, copy + bytes_of(v, s->count - 1), last, 1);
+		rc = read_sectors(v, r, copy + bytes_of(v, s->count - 1), last, 1);
 	return rc;
 }
 
-static int write_span(struct volume *v, const struct span *s, const void *buf, size_t length)
+static int write_span(struct volume *v, const struct request *r, const struct span *s,
+		      const void *buf, size_t length)
 {
 	CLEANUP_FREE char *copy = NULL;
 	int rc;
 
 	if (is_direct(s, buf))
-		return write_sectors(v, buf, s->start, s->count);
+		return write_sectors(v, r, buf, s->start, s->count);
 	copy = copy_buffer(v, s);
 	if (!copy)
 		return -ENOMEM;
-	rc = read_edges(v, s, copy);
+	rc = read_edges(v, r, s, copy);
 	if (rc < 0)
 		return rc;
 	memcpy(copy + s->head, buf, length);
-	return write_sectors(v, copy, s->start, s->count);
+	return write_sectors(v, r, copy, s->start, s->count);
 }
 
-static void count_write(struct volume *v, const struct span *s, int rc)
+/* Lets go of the range of a change, and tells if it failed. */
+static void end_change(struct volume *v, struct request *r, int rc)
 {
-	atomic_fetch_add_explicit(&v->writes, 1, memory_order_relaxed);
-	if (rc == 0)
-		return;
-	atomic_fetch_add_explicit(&v->errors, 1, memory_order_relaxed);
-	complain(v, EVENT_WRITE_FAILED, s->start, s->count, -rc, "answered with an error");
+	struct event event = {
+		.kind = EVENT_WRITE_FAILED,
+		.sector = r->ticket.start,
+		.sectors = r->ticket.end - r->ticket.start,
+		.error = -rc,
+		.detail = "answered with an error",
+	};
+
+	range_unlock(&v->locks, &r->ticket);
+	count_outcome(v, &v->writes, rc);
+	if (rc < 0 && rc != -EOPNOTSUPP)
+		complain(v, &event);
 }
 
 int volume_write(struct volume *v, const void *buf, size_t length, uint64_t offset)
 {
-	struct range_ticket ticket;
+	struct request r;
 	struct span s;
 	int rc = make_span(v, offset, length, &s);
 
@@ -132,61 +159,84 @@ int volume_write(struct volume *v, const void *buf, size_t length, uint64_t offs
 		rc = -EROFS;
 	if (rc < 0 || length == 0)
 		return rc;
-	range_own(&v->locks, &ticket, s.start, s.count);
-	rc = write_span(v, &s, buf, length);
-	range_unlock(&v->locks, &ticket);
-	count_write(v, &s, rc);
+	begin(v, &r, &s, true);
+	rc = write_span(v, &r, &s, buf, length);
+	end_change(v, &r, rc);
 	return rc;
 }
 
 /* ---- discard and zero ----------------------------------------------------------------- */
 
-typedef int (*erase_fn)(struct device *, uint64_t offset, uint64_t length);
+/*
+ * Good sectors are erased by main itself. Where it cannot, zeros are written;
+ * but not for a discard, which is advice and must not turn into writing all of
+ * a disk: that is refused, before anything was done.
+ */
+enum erasure { DISCARD, ZERO };
 
-/* Whole sectors that are good are erased by main itself, if it can. */
-static int erase_sectors(struct volume *v, sector_t start, uint64_t count, erase_fn erase)
+static int erase_good(struct volume *v, const struct request *r, const struct extent *e,
+		      enum erasure how)
 {
-	while (count > 0) {
-		struct extent e = map_get(v->map, start, count);
-		int rc = -EOPNOTSUPP;
+	uint64_t offset = bytes_of(v, e->start), length = bytes_of(v, e->count);
+	int rc = how == DISCARD ? device_discard(v->main, offset, length)
+				: device_zero(v->main, offset, length);
 
-		if (e.state == SECTOR_GOOD)
-			rc = erase(v->main, bytes_of(v, start), bytes_of(v, e.count));
-		if (rc == -EOPNOTSUPP || errno_is_media(-rc))
-			rc = write_zeros(v, start, e.count);
-		if (rc < 0)
-			return rc;
+	if (rc == 0 || (rc == -EOPNOTSUPP && how == DISCARD))
+		return rc;
+	return write_zeros(v, r, e->start, e->count);
+}
+
+/* Erases the sectors that are good, or those that are not. */
+static int erase_sectors(struct volume *v, const struct request *r, sector_t start, uint64_t count,
+			 enum erasure how, bool good)
+{
+	int rc = 0;
+
+	while (rc == 0 && count > 0) {
+		struct extent e = map_get(v->map, start, count);
+
+		if (good && e.state == SECTOR_GOOD)
+			rc = erase_good(v, r, &e, how);
+		else if (!good && e.state != SECTOR_GOOD)
+			rc = write_zeros(v, r, start, e.count);
 		start += e.count;
 		count -= e.count;
 	}
-	return 0;
+	return rc;
 }
 
-static int zero_in_sector(struct volume *v, sector_t sector, uint32_t from, uint32_t to)
+static int zero_in_sector(struct volume *v, const struct request *r, sector_t sector,
+			  uint32_t from, uint32_t to)
 {
 	const struct span one = {.start = sector, .count = 1, .head = from,
 				 .tail = v->sector_size - to};
 
-	return write_span(v, &one, v->zeros, to - from);
+	return write_span(v, r, &one, v->zeros, to - from);
 }
 
-static int erase_span(struct volume *v, const struct span *s, erase_fn erase)
+static int erase_span(struct volume *v, const struct request *r, const struct span *s,
+		      enum erasure how)
 {
 	sector_t first = s->start, end = s->start + s->count;
-	int rc = 0;
+	uint32_t tail = v->sector_size - s->tail;
+	int rc;
 
 	if (s->count == 1 && (s->head || s->tail))
-		return zero_in_sector(v, first, s->head, v->sector_size - s->tail);
-	if (s->head)
-		rc = zero_in_sector(v, first++, s->head, v->sector_size);
+		return zero_in_sector(v, r, first, s->head, tail);
+	first += s->head != 0;
+	end -= s->tail != 0;
+	rc = erase_sectors(v, r, first, end - first, how, true);
+	rc = rc < 0 ? rc : erase_sectors(v, r, first, end - first, how, false);
+	if (rc == 0 && s->head)
+		rc = zero_in_sector(v, r, s->start, s->head, v->sector_size);
 	if (rc == 0 && s->tail)
-		rc = zero_in_sector(v, --end, 0, v->sector_size - s->tail);
-	return rc < 0 ? rc : erase_sectors(v, first, end - first, erase);
+		rc = zero_in_sector(v, r, end, 0, tail);
+	return rc;
 }
 
-static int erase(struct volume *v, uint64_t offset, uint64_t length, erase_fn how)
+static int erase(struct volume *v, uint64_t offset, uint64_t length, enum erasure how)
 {
-	struct range_ticket ticket;
+	struct request r;
 	struct span s;
 	int rc = make_span(v, offset, length, &s);
 
@@ -194,21 +244,20 @@ static int erase(struct volume *v, uint64_t offset, uint64_t length, erase_fn ho
 		rc = -EROFS;
 	if (rc < 0 || length == 0)
 		return rc;
-	range_own(&v->locks, &ticket, s.start, s.count);
-	rc = erase_span(v, &s, how);
-	range_unlock(&v->locks, &ticket);
-	count_write(v, &s, rc);
+	begin(v, &r, &s, true);
+	rc = erase_span(v, &r, &s, how);
+	end_change(v, &r, rc);
 	return rc;
 }
 
 int volume_discard(struct volume *v, uint64_t offset, uint64_t length)
 {
-	return erase(v, offset, length, device_discard);
+	return erase(v, offset, length, DISCARD);
 }
 
 int volume_zero(struct volume *v, uint64_t offset, uint64_t length)
 {
-	return erase(v, offset, length, device_zero);
+	return erase(v, offset, length, ZERO);
 }
 
 /* ---- where data is ----------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 /*
- * How a volume is. Reads counters and flags only: while every request is stuck
- * on a dying disk, this still answers.
+ * How a volume is. Takes no lock that anybody holds during I/O: while every
+ * request is stuck on a dying disk, this still answers.
  */
 #include <stdio.h>
 
@@ -26,12 +26,12 @@ void volume_status(struct volume *v, struct volume_status *ret)
 {
 	struct map_counts counts = map_counts(v->map);
 	struct volume_status s = {
-		.main_failed = atomic_load(&v->health.failed),
+		.main_failed = atomic_load(&v->reading.failed) || atomic_load(&v->writing.failed),
 		.flush_failed = atomic_load(&v->flush_failed),
 		.commit_failed = atomic_load(&v->committer.failed),
 		.spares_full = atomic_load(&v->spares_full),
 		.main_direct = v->main->geometry.direct,
-		.faults = atomic_load(&v->faults),
+		.faults = faulty_sectors(v),
 		.remapped_sectors = counts.remapped,
 		.pending_sectors = counts.pending,
 		.reads = atomic_load(&v->reads),

@@ -3,8 +3,6 @@
 
 #include "volume/volume_impl.h"
 
-#define ISOLATION_MS 10000
-
 uint64_t volume_size(const struct volume *v)
 {
 	return bytes_of(v, v->sectors);
@@ -34,9 +32,4 @@ int64_t now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-int64_t isolation_deadline(const struct volume *v)
-{
-	return now_ms() + (v->options.isolation_ms ? v->options.isolation_ms : ISOLATION_MS);
 }

@@ -21,13 +21,13 @@
 
 #define ZEROS_BYTES (1u << 20)
 #define EVIDENCE 8
+#define PROBE_MS 1000 /* what asking main elsewhere may take at least */
 
-/*
- * What main did lately, by eighths of it: a place of each that was read, and
- * one that was written. UINT64_MAX: none. See health.c.
- */
-struct health {
-	_Atomic(sector_t) read[EVIDENCE], written[EVIDENCE];
+/* Whether main reads, or writes: see health.c. */
+struct evidence {
+	const char *what; /* "reads", "writes" */
+	/* Of each eighth of main, where it worked last; UINT64_MAX: nowhere. */
+	_Atomic(sector_t) worked[EVIDENCE];
 	atomic_bool failed;
 };
 
@@ -46,12 +46,12 @@ struct volume {
 	struct committer committer;
 	struct range_locks locks;
 	pthread_mutex_t marking; /* of sectors as pending: see pending.c */
-	struct health health;
+	struct evidence reading, writing; /* main */
+	pthread_mutex_t flushing;         /* main: a second flush waits for the first */
 	void *zeros; /* ZEROS_BYTES of them, aligned */
 
 	atomic_bool flush_failed;
 	atomic_bool spares_full; /* told once, until there is room again */
-	_Atomic(uint64_t) faults;
 	_Atomic(uint64_t) reads, writes, errors;
 	_Atomic(int64_t) last_complaint; /* monotonic seconds */
 };
@@ -66,16 +66,25 @@ struct spare *volume_spare(struct volume *, spare_id_t);
 /* Milliseconds of a clock that only goes forward. */
 int64_t now_ms(void);
 
-/* The time, in now_ms(), after which a request stops isolating. */
-int64_t isolation_deadline(const struct volume *);
+/* What one call of volume.h holds until it returns. */
+struct request {
+	struct range_ticket ticket;
+	int64_t deadline; /* in now_ms(): then it stops finding out what fails */
+};
 
-/* ---- read.c, write.c: whole sectors, aligned buffers; the caller holds the range --- */
+/*
+ * ---- read.c, write.c: whole sectors, aligned buffers, inside what the request holds ---
+ *
+ * 0, or an error as volume.h lists them.
+ */
 
-/* Shared or owned. 0, -EIO or an errno of the device. */
-int read_sectors(struct volume *, void *buf, sector_t start, uint64_t count);
+/* Shared or owned. */
+int read_sectors(struct volume *, const struct request *, void *buf, sector_t start,
+		 uint64_t count);
 /* Owned. */
-int write_sectors(struct volume *, const void *buf, sector_t start, uint64_t count);
-int write_zeros(struct volume *, sector_t start, uint64_t count);
+int write_sectors(struct volume *, const struct request *, const void *buf, sector_t start,
+		  uint64_t count);
+int write_zeros(struct volume *, const struct request *, sector_t start, uint64_t count);
 
 /* ---- isolation: which sectors of a range fail -------------------------------------- */
 
@@ -142,12 +151,16 @@ void mark_pending(struct volume *, const struct settlement *lost);
 void note_read(struct volume *, sector_t);
 void note_written(struct volume *, sector_t);
 /*
- * Main answered error (positive) for [start, start + count), which the caller
- * holds. Whether that speaks of these sectors (0) or of main as a whole (the
- * error to return, and it is recorded). Contract 7.
+ * Main answered error (positive) for [start, start + count), which the request
+ * holds. 0: that speaks of these sectors. Otherwise the error to return: it is
+ * about main as a whole (and is recorded), or about us. Contract 7.
  */
-int judge_read_error(struct volume *, int error, sector_t start, uint64_t count);
-int judge_write_error(struct volume *, int error, sector_t start, uint64_t count);
+int judge_main_read(struct volume *, const struct request *, int error, sector_t start,
+		    uint64_t count);
+int judge_main_write(struct volume *, const struct request *, int error, sector_t start,
+		     uint64_t count);
+/* The same for a spare that was read or written. */
+int judge_spare(struct volume *, struct spare *, int error, bool writing);
 
 /*
  * A spare as a whole does not do what is asked: no slot of it is given out any
@@ -155,16 +168,17 @@ int judge_write_error(struct volume *, int error, sector_t start, uint64_t count
  */
 void spare_gone(struct volume *, struct spare *, int error);
 
-/* Records that a request was answered with an error; at most once a second. */
-void complain(struct volume *, enum event_kind, sector_t start, uint64_t count, int error,
-	      const char *detail);
-
-/* Records an event of the volume or of a spare. Waits for the first try. */
-void tell(struct volume *, enum event_kind, spare_id_t, int error, const char *detail);
+/* Records an event. Waits for the first try. */
+void tell(struct volume *, const struct event *);
+/* The same, but at most once a second: who goes on trying must not fill the disk. */
+void complain(struct volume *, const struct event *);
 
 /* ---- faults.c ----------------------------------------------------------------------------- */
 
 /* Wraps a device so that simulated faults act on it; closes it on failure. */
 int wrap_faults(struct volume *, struct device *inner, struct device **ret);
+
+/* How many sectors of main and spares have a simulated fault in force. */
+uint64_t faulty_sectors(struct volume *);
 
 #endif

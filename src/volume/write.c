@@ -12,6 +12,7 @@
 struct write_isolation {
 	struct isolation isolation;
 	struct volume *volume;
+	const struct request *request;
 	const char *data;     /* of extent */
 	struct extent extent; /* what is being written: one state, one place */
 	struct settlement *settlement;
@@ -95,32 +96,58 @@ static int write_bad(struct isolation *i, sector_t start, uint64_t count, int er
  * Whether an error is about the sectors (0). That of a slot always is: if the
  * whole spare is gone, its sectors move to another one just the same.
  */
-static int judge(struct volume *v, const struct extent *e, int error)
+static int judge(const struct write_isolation *w, int error)
 {
-	if (e->state == SECTOR_REMAPPED || e->spare != ON_MAIN)
-		return 0;
-	return judge_write_error(v, error, e->start, e->count);
+	const struct extent *e = &w->extent;
+
+	if (e->spare != ON_MAIN)
+		return error == ENOMEM || error == EAGAIN ? -ENOMEM : 0;
+	return judge_main_write(w->volume, w->request, error, e->start, e->count);
 }
 
 static int write_failed(struct write_isolation *w, int error)
 {
 	const struct extent *e = &w->extent;
-	int rc = judge(w->volume, e, error);
+	int rc = judge(w, error);
 
 	if (rc < 0 || w->volume->options.no_remap)
 		return rc < 0 ? rc : -EIO;
 	/* There is nothing to find out where nothing was tried. */
 	if ((e->state == SECTOR_PENDING && e->spare != ON_MAIN) || !errno_is_media(error))
 		return write_bad(&w->isolation, e->start, e->count, error);
-	return isolate(&w->isolation, e->start, e->count, error);
+	rc = isolate(&w->isolation, e->start, e->count, error);
+	if (rc == 0)
+		return 0;
+	/* What came up on the way is not of the media. */
+	rc = judge(w, -rc);
+	return rc < 0 ? rc : -EIO;
 }
 
-int write_sectors(struct volume *v, const void *buf, sector_t start, uint64_t count)
+/* Past the deadline the rest of a failing request moves as one, untried. */
+static bool moves_untried(const struct write_isolation *w)
+{
+	return w->settlement->move_count && w->extent.state == SECTOR_GOOD &&
+	       now_ms() >= w->request->deadline;
+}
+
+static int write_extent(struct write_isolation *w)
+{
+	int rc;
+
+	if (moves_untried(w))
+		return write_bad(&w->isolation, w->extent.start, w->extent.count, ETIMEDOUT);
+	rc = write_in_place(w, &w->extent);
+	return rc < 0 ? write_failed(w, -rc) : 0;
+}
+
+int write_sectors(struct volume *v, const struct request *r, const void *buf, sector_t start,
+		  uint64_t count)
 {
 	struct settlement settlement = {0};
 	struct write_isolation w = {
-		.isolation = {0, write_again, write_bad},
+		.isolation = {r->deadline, write_again, write_bad},
 		.volume = v,
+		.request = r,
 		.data = buf,
 		.settlement = &settlement,
 	};
@@ -128,12 +155,7 @@ int write_sectors(struct volume *v, const void *buf, sector_t start, uint64_t co
 
 	while (rc == 0 && count > 0) {
 		w.extent = map_get(v->map, start, count);
-		rc = write_in_place(&w, &w.extent);
-		if (rc < 0) {
-			if (!w.isolation.deadline)
-				w.isolation.deadline = isolation_deadline(v);
-			rc = write_failed(&w, -rc);
-		}
+		rc = write_extent(&w);
 		w.data += bytes_of(v, w.extent.count);
 		start += w.extent.count;
 		count -= w.extent.count;
@@ -144,11 +166,11 @@ int write_sectors(struct volume *v, const void *buf, sector_t start, uint64_t co
 	return rc;
 }
 
-int write_zeros(struct volume *v, sector_t start, uint64_t count)
+int write_zeros(struct volume *v, const struct request *r, sector_t start, uint64_t count)
 {
 	while (count > 0) {
 		uint64_t most = ZEROS_BYTES / v->sector_size, n = count < most ? count : most;
-		int rc = write_sectors(v, v->zeros, start, n);
+		int rc = write_sectors(v, r, v->zeros, start, n);
 
 		if (rc < 0)
 			return rc;

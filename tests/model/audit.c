@@ -23,7 +23,7 @@ static void *must(void *p)
 	return p;
 }
 
-/* ---- the map in the database -------------------------------------------------------- */
+/* ---- the map in the database ---------------------------------------------------- */
 
 struct loading {
 	struct place *places;
@@ -53,7 +53,7 @@ static struct place *load_map(struct rig *r)
 	return l.places;
 }
 
-/* ---- slot tables ---------------------------------------------------------------------- */
+/* ---- slot tables ---------------------------------------------------------------- */
 
 struct table {
 	struct spare_identity identity;
@@ -137,7 +137,7 @@ void audit_slots(struct rig *r)
 	free(best);
 }
 
-/* ---- counts ------------------------------------------------------------------------------ */
+/* ---- counts --------------------------------------------------------------------- */
 
 void audit_counts(struct rig *r)
 {
@@ -163,7 +163,7 @@ void audit_counts(struct rig *r)
 		rig_die("the map in memory is not that of the database");
 }
 
-/* ---- the map ------------------------------------------------------------------------------- */
+/* ---- the map -------------------------------------------------------------------- */
 
 static const char *complaint(const struct suspicion *suspicion, sector_t s, enum sector_state state)
 {

@@ -61,7 +61,7 @@ static void note(struct run *r, enum trace_kind kind, const struct request *q, i
 	trace_add(&e);
 }
 
-/* ---- requests --------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------------- */
 
 static uint64_t random_length(struct run *r)
 {
@@ -110,7 +110,7 @@ static void fill(struct run *r, const struct request *q)
 		q->data[i] = (uint8_t)random_next(&state);
 }
 
-/* ---- reading ------------------------------------------------------------------------ */
+/* ---- reading -------------------------------------------------------------------- */
 
 static int find_pending(void *context, const struct extent *e)
 {
@@ -158,7 +158,7 @@ static void read_and_check(struct run *r, const struct request *q)
 	suspect_read(r->suspicion, q->start, q->end - q->start);
 }
 
-/* ---- changing ------------------------------------------------------------------------- */
+/* ---- changing ------------------------------------------------------------------- */
 
 /* Whether the request must read sectors that it covers only in part. */
 static bool edges_may_be_unreadable(const struct run *r, const struct request *q)
@@ -200,6 +200,9 @@ static void change(struct run *r, const struct request *q, enum trace_kind kind)
 	     : kind == TRACE_ZERO ? volume_zero(v, q->offset, q->length)
 				  : volume_discard(v, q->offset, q->length);
 	note(r, kind, q, rc, "");
+	/* Main cannot discard: nothing was done. */
+	if (rc == -EOPNOTSUPP && kind == TRACE_DISCARD)
+		return;
 	if (rc < 0) {
 		change_failed(r, q, rc);
 		shadow_write_failed(r->shadow, data, q->length, q->offset);
@@ -210,7 +213,7 @@ static void change(struct run *r, const struct request *q, enum trace_kind kind)
 	suspect_written(r->suspicion, q->start, q->end - q->start, kind == TRACE_DISCARD);
 }
 
-/* ---- the rest ----------------------------------------------------------------------------- */
+/* ---- the rest ------------------------------------------------------------------- */
 
 static void flush(struct run *r)
 {
@@ -254,7 +257,7 @@ static void restart(struct run *r)
 	r->count.restarts++;
 }
 
-/* ---- faults --------------------------------------------------------------------------------- */
+/* ---- faults --------------------------------------------------------------------- */
 
 static enum fault_on random_on(struct run *r)
 {
@@ -318,7 +321,7 @@ static void clear_faults(struct run *r)
 	note(r, TRACE_CLEAR, &q, 0, "");
 }
 
-/* ---- epochs ----------------------------------------------------------------------------------- */
+/* ---- epochs --------------------------------------------------------------------- */
 
 static struct rig_shape random_shape(struct run *r)
 {

@@ -43,7 +43,7 @@ static void *must(void *p)
 	return p;
 }
 
-/* ---- zeros -------------------------------------------------------------------- */
+/* ---- zeros ---------------------------------------------------------------------- */
 
 static int by_end(const void *a, const void *b)
 {
@@ -133,7 +133,7 @@ static bool tell_zeros_apart(struct linear_op *ops, size_t count, struct linear_
 	return good;
 }
 
-/* ---- clusters -------------------------------------------------------------------- */
+/* ---- clusters ------------------------------------------------------------------- */
 
 /* By value, the write of a value before its reads. */
 static int by_value(const void *a, const void *b)
@@ -190,7 +190,7 @@ static bool make_zones(const struct linear_op *ops, size_t count, struct zone *z
 	return true;
 }
 
-/* ---- zones -------------------------------------------------------------------------- */
+/* ---- zones ---------------------------------------------------------------------- */
 
 /* Forward zones first, by their beginning. */
 static int forward_first(const void *a, const void *b)

@@ -20,7 +20,8 @@
 #include "random.h"
 #include "rig.h"
 
-#define HOT 64		/* sectors that everybody wants */
+#define HOT 64		/* sectors that everybody wants, in two clusters */
+#define CLUSTER (HOT / 2)
 #define SECTORS_MAX 8	/* in one request */
 #define ROUND_OPS 40000 /* of all threads together */
 #define THREADS_MAX 64
@@ -52,7 +53,11 @@ struct worker {
 
 struct race {
 	struct rig rig;
-	sector_t hot;
+	/*
+	 * Where the clusters begin. They lie in different eighths of main: an
+	 * error in one makes the engine ask the other whether main is alive.
+	 */
+	sector_t hot[2];
 	struct worker workers[THREADS_MAX];
 	atomic_uint running;
 	uint64_t seed, ops, records, ambiguous, failed_reads, failed_writes, faults, remapped;
@@ -66,7 +71,7 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* ---- what sectors hold ------------------------------------------------------------- */
+/* ---- what sectors hold ---------------------------------------------------------- */
 
 static uint64_t mix(uint64_t value, uint64_t i)
 {
@@ -103,7 +108,15 @@ static uint64_t value_of(const uint8_t *from, uint32_t size, uint64_t sector)
 	return stamp.value;
 }
 
-/* ---- one request -------------------------------------------------------------------------- */
+/* ---- where they are ------------------------------------------------------------- */
+
+/* The sector of main behind a number below HOT. */
+static sector_t hot_sector(const struct race *r, uint64_t number)
+{
+	return r->hot[number / CLUSTER] + number % CLUSTER;
+}
+
+/* ---- one request ---------------------------------------------------------------- */
 
 static void record(struct worker *w, uint64_t sector, bool write, uint64_t value, uint64_t start,
 		   uint64_t end)
@@ -121,7 +134,7 @@ static void do_read(struct worker *w, uint64_t first, uint64_t count)
 {
 	const struct rig *rig = &w->race->rig;
 	uint32_t size = rig->shape.sector_size;
-	sector_t start = w->race->hot + first;
+	sector_t start = hot_sector(w->race, first);
 	uint64_t called = now_ns(), returned;
 	int rc = volume_read(rig->volume, w->buffer, count * size, start * size);
 
@@ -141,7 +154,7 @@ static void do_write(struct worker *w, uint64_t first, uint64_t count, bool zero
 {
 	const struct rig *rig = &w->race->rig;
 	uint32_t size = rig->shape.sector_size;
-	sector_t start = w->race->hot + first;
+	sector_t start = hot_sector(w->race, first);
 	uint64_t value = zeros ? LINEAR_ZEROS : (uint64_t)(w->number + 1) << 40 | ++w->sequence;
 	uint64_t called, returned;
 	int rc;
@@ -170,7 +183,8 @@ static void *work(void *arg)
 		uint64_t count = 1 + random_below(&w->seed, SECTORS_MAX);
 		uint64_t dice = random_below(&w->seed, 200);
 
-		count = count < HOT - first ? count : HOT - first;
+		if (count > CLUSTER - first % CLUSTER)
+			count = CLUSTER - first % CLUSTER;
 		if (dice < 100)
 			do_read(w, first, count);
 		else if (dice < 197)
@@ -184,11 +198,11 @@ static void *work(void *arg)
 	return NULL;
 }
 
-/* ---- faults meanwhile ------------------------------------------------------------------------ */
+/* ---- faults meanwhile ----------------------------------------------------------- */
 
 static struct fault random_fault(struct race *r)
 {
-	struct fault f = {.start = r->hot + random_below(&r->seed, HOT),
+	struct fault f = {.start = hot_sector(r, random_below(&r->seed, HOT)),
 			  .count = 1 + random_below(&r->seed, 3),
 			  .on = (enum fault_on)(1 + random_below(&r->seed, 3)),
 			  .error = EIO,
@@ -203,14 +217,12 @@ static struct fault random_fault(struct race *r)
 	if (f.life == FAULT_UNTIL_REWRITTEN)
 		f.on = FAULT_ON_READ;
 	/* Slow ones widen the windows that others may slip through. */
-	if (one_in(&r->seed, 6)) {
-		f.delay_ms = 1 + (uint32_t)random_below(&r->seed, 2);
+	if (one_in(&r->seed, 5)) {
+		f.delay_ms = 1;
+		f.on = FAULT_ON_WRITE;
 		f.error = one_in(&r->seed, 2) ? EIO : 0;
-		if (f.error == 0) {
-			f.life = FAULT_TIMES;
-			f.times = 5;
-			f.on = FAULT_ON_BOTH;
-		}
+		f.life = FAULT_PERMANENT;
+		f.times = 0;
 	}
 	return f;
 }
@@ -235,7 +247,7 @@ static void torment(struct race *r)
 	rig_clear_all_faults(&r->rig);
 }
 
-/* ---- checking --------------------------------------------------------------------------------- */
+/* ---- checking ------------------------------------------------------------------- */
 
 static size_t gather(struct race *r, struct linear_op *ops, uint32_t sector)
 {
@@ -261,7 +273,7 @@ static void print_history(struct race *r, uint32_t sector)
 	unsigned shown = 0;
 
 	fprintf(stderr, "model: the last requests of each thread on sector %llu:\n",
-		(unsigned long long)(r->hot + sector));
+		(unsigned long long)hot_sector(r, sector));
 	for (unsigned t = 0; t <= settings.threads; t++, shown = 0) {
 		const struct worker *w = &r->workers[t];
 
@@ -294,7 +306,7 @@ static void check_histories(struct race *r)
 		if (!linear_check(ops, gather(r, ops, sector), &verdict)) {
 			print_history(r, sector);
 			rig_die("sector %llu has no linear history: %s",
-				(unsigned long long)(r->hot + sector), verdict.text);
+				(unsigned long long)hot_sector(r, sector), verdict.text);
 		}
 		r->ambiguous += verdict.ambiguous_reads;
 	}
@@ -302,7 +314,7 @@ static void check_histories(struct race *r)
 	free(ops);
 }
 
-/* ---- rounds --------------------------------------------------------------------------------------- */
+/* ---- rounds --------------------------------------------------------------------- */
 
 static void start_round(struct race *r)
 {
@@ -314,7 +326,8 @@ static void start_round(struct race *r)
 	shape.spare_bytes[0] = 16u << 20;
 	shape.spare_bytes[1] = 16u << 20;
 	rig_start(&r->rig, &shape);
-	r->hot = random_below(&r->seed, r->rig.sectors - HOT);
+	r->hot[0] = random_below(&r->seed, r->rig.sectors / 2 - HOT);
+	r->hot[1] = r->rig.sectors / 8 * (5 + random_below(&r->seed, 3)) - CLUSTER / 2;
 	/* The last one reads at the end. */
 	for (unsigned t = 0; t <= settings.threads; t++) {
 		struct worker *w = &r->workers[t];

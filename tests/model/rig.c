@@ -13,7 +13,7 @@
 
 static char scratch[256]; /* to be removed, whatever happens; "" when there is none */
 
-/* ---- ending ---------------------------------------------------------------------- */
+/* ---- ending --------------------------------------------------------------------- */
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
@@ -45,7 +45,7 @@ void rig_die(const char *format, ...)
 	_exit(1);
 }
 
-/* ---- making ----------------------------------------------------------------------- */
+/* ---- making --------------------------------------------------------------------- */
 
 static void make_scratch(struct rig *r)
 {
@@ -140,7 +140,7 @@ void rig_end(struct rig *r)
 	remove_scratch();
 }
 
-/* ---- faults --------------------------------------------------------------------------- */
+/* ---- faults --------------------------------------------------------------------- */
 
 static void committed(struct rig *r, int rc)
 {

@@ -27,7 +27,7 @@ static void expect(bool good, bool expected, const char *what, const char *why)
 	}
 }
 
-/* ---- histories ----------------------------------------------------------------------- */
+/* ---- histories ------------------------------------------------------------------ */
 
 #define W(value, start, end) {value, start, end, true}
 #define R(value, start, end) {value, start, end, false}
@@ -146,7 +146,7 @@ static void check_long_histories(void)
 	failures += accepted != 200 || found != planted || planted < 190;
 }
 
-/* ---- contents ------------------------------------------------------------------------- */
+/* ---- contents ------------------------------------------------------------------- */
 
 static uint8_t a[SIZE], b[SIZE], mixed[SIZE];
 
@@ -191,7 +191,7 @@ static void check_contents(void)
 	shadow_free(s);
 }
 
-/* ---- explanations ------------------------------------------------------------------------ */
+/* ---- explanations --------------------------------------------------------------- */
 
 static void check_explanations(void)
 {

@@ -11,7 +11,7 @@ make_filesystem() {
     ext4) bounded mkfs.ext4 -q -F -E nodiscard,lazy_itable_init=0,lazy_journal_init=0 "$@" "$R" ;;
     xfs) bounded mkfs.xfs -q -f -K "$@" "$R" ;;
     btrfs) bounded mkfs.btrfs -q -f -K "$@" "$R" ;;
-  esac
+  esac >"$SCRATCH/mkfs.log" 2>&1 || fail "mkfs.$type: $(cat "$SCRATCH/mkfs.log")"
 }
 
 check_filesystem() {
@@ -58,7 +58,7 @@ filesystem_survives() {
   tree_sums "$SCRATCH/tree" >"$SCRATCH/sums"
 
   loop_attach
-  say "mkfs.$type $* on $R"
+  say "mkfs.$type${*:+ $*} on $R"
   make_filesystem "$type" "$@"
   mount_filesystem "$type"
   more_sectors_die 10 60

@@ -101,13 +101,10 @@ take_down() {
   test_processes | awk '{ print $1 }' | xargs -r kill -9
   detach_loops
   unmount_below .
-  # A test without root may have opened it to everybody.
-  [ "$(stat -c %a /dev/fuse)" = "$fuse_mode" ] || chmod "$fuse_mode" /dev/fuse
 } 2>/dev/null
 
 supervise() {
-  local result=0 report fuse_mode
-  fuse_mode=$(stat -c %a /dev/fuse 2>/dev/null || :)
+  local result=0 report
   SCRATCH=$(mktemp -d "${TMPDIR:-/var/tmp}/remapfs-test.XXXXXX")
   chmod 755 "$SCRATCH"
   mkdir -m 1777 "$SCRATCH/sanitizer"

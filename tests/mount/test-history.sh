@@ -14,7 +14,10 @@ fio --name=load --filename="$R" --direct=1 --rw=randwrite --bs=4k --ioengine=psy
   --time_based --runtime=8 --output=fio.log &
 load=$!
 
-wait_for 20 eval '[ "$(events remapped)" -gt 10 ]' || fail "no remap under load"
+sectors_move() {
+  [ "$(events remapped)" -gt 10 ]
+}
+wait_for 20 sectors_move || fail "no remap under load"
 seen=0
 for _ in $(seq 20); do
   sql 'SELECT id, at, event FROM history ORDER BY id' >rows

@@ -20,7 +20,7 @@ __attribute__((constructor)) static void limit_time(void)
 	alarm(TIME_LIMIT_S);
 }
 
-/* ---- scratch directory ----------------------------------------------------- */
+/* ---- scratch directory ---------------------------------------------------------- */
 
 static char scratch[PATH_MAX / 2];
 
@@ -114,7 +114,7 @@ void *aligned_buffer(size_t length)
 	return p;
 }
 
-/* ---- random ------------------------------------------------------------------ */
+/* ---- random --------------------------------------------------------------------- */
 
 uint64_t test_seed(void)
 {
@@ -151,7 +151,7 @@ void random_fill(uint64_t *state, void *data, size_t length)
 		p[i] = (uint8_t)random_next(state);
 }
 
-/* ---- processes ----------------------------------------------------------------- */
+/* ---- processes ------------------------------------------------------------------ */
 
 int in_child(int (*fn)(void *context), void *context)
 {
@@ -168,7 +168,7 @@ int in_child(int (*fn)(void *context), void *context)
 	return WEXITSTATUS(status);
 }
 
-/* ---- device in memory ------------------------------------------------------------ */
+/* ---- device in memory ----------------------------------------------------------- */
 
 static struct ram_device *ram(struct device *d)
 {

@@ -22,7 +22,7 @@
 #define KiB (UINT64_C(1) << 10)
 #define MiB (UINT64_C(1) << 20)
 
-/* ---- scratch directory ----------------------------------------------------- */
+/* ---- scratch directory ---------------------------------------------------------- */
 
 /* For cmocka: a new directory under TMPDIR (or /tmp), and its removal. */
 int scratch_setup(void **state);
@@ -41,7 +41,7 @@ bool path_exists(const char *path);
 /* Aligned to 4096, zeroed, freed with free(). */
 void *aligned_buffer(size_t length);
 
-/* ---- random ------------------------------------------------------------------ */
+/* ---- random --------------------------------------------------------------------- */
 
 /* From REMAPFS_TEST_SEED, otherwise the time; printed. */
 uint64_t test_seed(void);
@@ -49,12 +49,12 @@ uint64_t random_next(uint64_t *state);
 uint64_t random_below(uint64_t *state, uint64_t limit); /* limit > 0 */
 void random_fill(uint64_t *state, void *data, size_t length);
 
-/* ---- processes ----------------------------------------------------------------- */
+/* ---- processes ------------------------------------------------------------------ */
 
 /* Runs fn(context) in a child process and returns what it returned (0 to 255). */
 int in_child(int (*fn)(void *context), void *context);
 
-/* ---- device in memory ------------------------------------------------------------ */
+/* ---- device in memory ----------------------------------------------------------- */
 
 enum ram_call { RAM_READ, RAM_WRITE, RAM_FLUSH, RAM_DISCARD, RAM_ZERO, RAM_CALLS };
 

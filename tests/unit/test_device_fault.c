@@ -362,6 +362,22 @@ static void delays(void **state)
 	assert_true(seconds_of(read_at, 30, 0) < 0.12);
 }
 
+/* A fault that is only slow ends as well. */
+static void slow_for_some_times(void **state)
+{
+	struct fault f = permanent(10, 1, FAULT_ON_READ, 0);
+
+	(void)state;
+	f.life = FAULT_TIMES;
+	f.times = 2;
+	f.delay_ms = 60;
+	arm_one(f);
+	assert_true(seconds_of(read_at, 10, 0) >= 0.06);
+	assert_true(seconds_of(read_at, 10, 0) >= 0.06);
+	assert_true(seconds_of(read_at, 10, 0) < 0.06);
+	assert_int_equal(spent_count, 1);
+}
+
 static void replacing_forgets_the_old_ones(void **state)
 {
 	struct fault f = permanent(10, 1, FAULT_ON_BOTH, EIO);
@@ -421,6 +437,34 @@ static void faults_of_other_devices_are_passed_over(void **state)
 	assert_int_equal(read_at(30, 1), -EIO);
 }
 
+static void sectors_are_counted_while_they_fail(void **state)
+{
+	struct fault faults[] = {permanent(10, 5, FAULT_ON_WRITE, EIO),
+				 permanent(20, 1, FAULT_ON_READ, EIO),
+				 permanent(30, 1, FAULT_ON_READ, EIO),
+				 permanent(40, 1, FAULT_ON_READ, EIO)};
+
+	(void)state;
+	assert_int_equal(fault_device_sectors(device), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(faults); i++)
+		faults[i].id = i + 1;
+	faults[1].life = FAULT_TIMES;
+	faults[1].times = 1;
+	faults[2].life = FAULT_UNTIL_REWRITTEN;
+	faults[3].spare = 1;
+	arm(faults, 4);
+	assert_int_equal(fault_device_sectors(device), 7);
+	assert_int_equal(read_at(20, 1), -EIO);
+	assert_int_equal(fault_device_sectors(device), 6);
+	assert_int_equal(write_at(30, 1), 0);
+	assert_int_equal(fault_device_sectors(device), 5);
+	/* What has ended does not count again when it is loaded again. */
+	arm(faults, 4);
+	assert_int_equal(fault_device_sectors(device), 5);
+	arm(NULL, 0);
+	assert_int_equal(fault_device_sectors(device), 0);
+}
+
 static void sectors_may_be_larger_than_blocks(void **state)
 {
 	struct ram_device *r = ram_device_new(64 * 4096, SECTOR);
@@ -440,7 +484,7 @@ static void sectors_may_be_larger_than_blocks(void **state)
 	device_close(d);
 }
 
-/* ---- threads ------------------------------------------------------------------ */
+/* ---- threads -------------------------------------------------------------------- */
 
 static void *read_many(void *struck)
 {
@@ -515,9 +559,11 @@ int main(void)
 		TEST(many_rewritten_at_once),
 		TEST(erasing_meets_write_faults),
 		TEST(delays),
+		TEST(slow_for_some_times),
 		TEST(replacing_forgets_the_old_ones),
 		TEST(counts_survive_replacement_by_id),
 		TEST(faults_of_other_devices_are_passed_over),
+		TEST(sectors_are_counted_while_they_fail),
 		TEST(sectors_may_be_larger_than_blocks),
 		TEST(times_are_counted_exactly),
 		TEST(replacement_under_load),

@@ -49,7 +49,7 @@ static void assert_refused(const char *path, struct file_device_options o, int c
 	assert_ptr_equal(d, untouched);
 }
 
-/* ---- geometry ------------------------------------------------------------------ */
+/* ---- geometry ------------------------------------------------------------------- */
 
 static void geometry_of_a_file(void **state)
 {
@@ -171,7 +171,7 @@ static void not_allowed(void **state)
 	assert_int_equal(in_child(open_as_nobody, path), EACCES);
 }
 
-/* ---- one holder -------------------------------------------------------------------- */
+/* ---- one holder ----------------------------------------------------------------- */
 
 struct other {
 	const char *path;
@@ -356,7 +356,7 @@ static void a_block_device(void **state)
 	assert_int_equal(busy, EBUSY);
 }
 
-/* ---- I/O ---------------------------------------------------------------------------- */
+/* ---- I/O ------------------------------------------------------------------------ */
 
 static void what_is_written_is_read(void **state)
 {
@@ -480,7 +480,7 @@ static void next_data_of_a_region_stays_inside(void **state)
 	device_close(d);
 }
 
-/* ---- a device that goes away ----------------------------------------------------------- */
+/* ---- a device that goes away ---------------------------------------------------- */
 
 static void a_cut_file_is_an_error_not_a_short_read(void **state)
 {

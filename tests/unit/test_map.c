@@ -11,7 +11,7 @@
 #define REGION ((uint64_t)1 << 16)
 #define SECTORS (4 * REGION + 1000)
 
-/* ---- the naive model --------------------------------------------------------- */
+/* ---- the naive model ------------------------------------------------------------ */
 
 struct place {
 	enum sector_state state;
@@ -151,7 +151,7 @@ static void random_operations_as_the_naive_model(void **state)
 	free(naive);
 }
 
-/* ---- examples ------------------------------------------------------------------ */
+/* ---- examples ------------------------------------------------------------------- */
 
 static struct extent remapped(sector_t start, uint64_t count, spare_id_t spare, slot_t slot)
 {
@@ -335,7 +335,7 @@ static void a_reservation_may_go_unused(void **state)
 	map_free(map);
 }
 
-/* ---- threads ---------------------------------------------------------------------- */
+/* ---- threads -------------------------------------------------------------------- */
 
 #define THREADS 4
 #define LANE 64 /* sectors that one thread owns */

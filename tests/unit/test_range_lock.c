@@ -30,7 +30,7 @@ static void pause_ms(long ms)
 	nanosleep(&t, NULL);
 }
 
-/* ---- one thread asks, and waits or not --------------------------------------------- */
+/* ---- one thread asks, and waits or not ------------------------------------------ */
 
 struct asker {
 	pthread_t thread;
@@ -173,14 +173,14 @@ static void trying_never_waits(void **state)
 
 	(void)state;
 	range_share(&locks, &a, 0, 10);
-	assert_false(range_try_own(&locks, &b, 9, 1));
-	assert_true(range_try_own(&locks, &b, 10, 5));
-	assert_false(range_try_own(&locks, &c, 0, 100));
+	assert_false(range_try_own(&locks, &b, 9, 1, NULL));
+	assert_true(range_try_own(&locks, &b, 10, 5, NULL));
+	assert_false(range_try_own(&locks, &c, 0, 100, NULL));
 	range_unlock(&locks, &a);
-	assert_true(range_try_own(&locks, &c, 0, 10));
+	assert_true(range_try_own(&locks, &c, 0, 10, NULL));
 	range_unlock(&locks, &b);
 	range_unlock(&locks, &c);
-	assert_true(range_try_own(&locks, &a, 0, 1000));
+	assert_true(range_try_own(&locks, &a, 0, 1000, NULL));
 	range_unlock(&locks, &a);
 }
 
@@ -191,7 +191,7 @@ static void a_failed_try_leaves_nothing(void **state)
 
 	(void)state;
 	range_share(&locks, &held, 0, 10);
-	assert_false(range_try_own(&locks, &failed, 0, 10));
+	assert_false(range_try_own(&locks, &failed, 0, 10, NULL));
 	start_asker(&reader, false, 0, 10);
 	assert_granted(&reader);
 	end_asker(&reader);
@@ -200,7 +200,7 @@ static void a_failed_try_leaves_nothing(void **state)
 	assert_null(locks.last);
 }
 
-/* ---- many threads -------------------------------------------------------------------- */
+/* ---- many threads --------------------------------------------------------------- */
 
 #define SECTORS 32
 
@@ -232,7 +232,7 @@ static void *hold_at_random(void *seed_arg)
 		struct range_ticket t;
 
 		if (kind == 0) {
-			if (!range_try_own(&locks, &t, start, count))
+			if (!range_try_own(&locks, &t, start, count, NULL))
 				continue;
 		} else if (kind == 1) {
 			range_own(&locks, &t, start, count);

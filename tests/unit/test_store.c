@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* ---- life ---------------------------------------------------------------------- */
+/* ---- life ----------------------------------------------------------------------- */
 
 static void what_is_created_is_read_back(void **state)
 {
@@ -209,7 +209,7 @@ static void the_read_mode_changes_nothing(void **state)
 
 #define EXTENTS 100
 
-/* ---- damage: an error or an answer, never a crash -------------------------------- */
+/* ---- damage: an error or an answer, never a crash ------------------------------- */
 
 static int count_extent(void *context, const struct extent *e)
 {
@@ -322,7 +322,7 @@ static void flipped_bits_anywhere(void **state)
 	free(good);
 }
 
-/* ---- other connections ------------------------------------------------------------------ */
+/* ---- other connections ---------------------------------------------------------- */
 
 static double now_s(void)
 {

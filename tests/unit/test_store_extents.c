@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- extents ------------------------------------------------------------------------ */
+/* ---- extents -------------------------------------------------------------------- */
 
 struct place {
 	enum sector_state state;
@@ -229,7 +229,7 @@ static void constraints_reach_the_caller(void **state)
 	store_close(s);
 }
 
-/* ---- bad slots ---------------------------------------------------------------------- */
+/* ---- bad slots ------------------------------------------------------------------ */
 
 static int mark_slots(void *context, spare_id_t spare, slot_t first, uint64_t count)
 {
@@ -293,7 +293,7 @@ static void usage_counts_slots(void **state)
 			    "2/998,5/995");
 }
 
-/* ---- what no statement can do --------------------------------------------------------- */
+/* ---- what no statement can do --------------------------------------------------- */
 
 static void assert_sql_fails(const char *text)
 {

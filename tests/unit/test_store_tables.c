@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- faults ------------------------------------------------------------------------------ */
+/* ---- faults --------------------------------------------------------------------- */
 
 static void add_fault(struct store *s, struct fault f)
 {
@@ -115,7 +115,7 @@ static void faults_are_cleared_by_place(void **state)
 	store_close(s);
 }
 
-/* ---- events and tables --------------------------------------------------------------------- */
+/* ---- events and tables ---------------------------------------------------------- */
 
 static void add_event(struct store *s, struct event e)
 {

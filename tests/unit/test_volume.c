@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-/* ---- a healthy volume --------------------------------------------------------------- */
+/* ---- a healthy volume ----------------------------------------------------------- */
 
 static void a_healthy_volume_is_its_main(void **state)
 {
@@ -132,7 +132,7 @@ static void next_data_finds_what_is_not_on_main(void **state)
 	assert_false(is_data(2500));
 }
 
-/* ---- scenario 3: bad on write ---------------------------------------------------------- */
+/* ---- scenario 3: bad on write --------------------------------------------------- */
 
 static const sector_t scattered[] = {50, 51, 750, 1000, 4000};
 
@@ -171,7 +171,7 @@ static void bad_sectors_move_on_write(void **state)
 			 ask_number("SELECT free FROM spare_usage WHERE id = 1"));
 }
 
-/* ---- scenario 5: a hole in the middle of larger writes ----------------------------------- */
+/* ---- scenario 5: a hole in the middle of larger writes -------------------------- */
 
 static void only_the_hole_moves(void **state)
 {
@@ -219,7 +219,7 @@ static void odd_neighbours_stay(void **state)
 	assert_read(96, 64, 1);
 }
 
-/* ---- scenario 4: bad on read -------------------------------------------------------------- */
+/* ---- scenario 4: bad on read ---------------------------------------------------- */
 
 static void unreadable_sectors_are_pending(void **state)
 {
@@ -333,7 +333,7 @@ static void the_edge_of_a_write_can_be_bad(void **state)
 	assert_int_equal(events("remapped"), 0);
 }
 
-/* ---- scenario 18: erasing -------------------------------------------------------------------- */
+/* ---- scenario 18: erasing ------------------------------------------------------- */
 
 static void check_erase(int (*erase)(struct volume *, uint64_t, uint64_t))
 {
@@ -394,7 +394,7 @@ static void an_erased_pending_sector_is_verified(void **state)
 	assert_read(10, 1, 0);
 }
 
-/* ---- modes ------------------------------------------------------------------------------------ */
+/* ---- modes ---------------------------------------------------------------------- */
 
 static void read_only(void **state)
 {
@@ -433,7 +433,7 @@ static void no_remap(void **state)
 	assert_read(7, 1, 0);
 }
 
-/* ---- telling --------------------------------------------------------------------------------------- */
+/* ---- telling -------------------------------------------------------------------- */
 
 static void a_life_is_recorded(void **state)
 {
@@ -491,7 +491,7 @@ static void faults_that_ended_are_gone(void **state)
 	assert_int_equal(status_now().faults, 0);
 }
 
-/* ---- at once ----------------------------------------------------------------------------------------- */
+/* ---- at once -------------------------------------------------------------------- */
 
 #define WRITERS 8
 

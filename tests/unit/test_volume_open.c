@@ -7,12 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "remapfs/spare.h"
 
-/* ---- opening ---------------------------------------------------------------------- */
+/* ---- opening -------------------------------------------------------------------- */
 
 static void assert_not_opened(int code)
 {
@@ -61,6 +62,26 @@ static void a_volume_opens_once(void **state)
 	assert_int_equal(in_child(open_in_child, path), 0);
 	open_volume();
 	assert_read(0, 10, 1);
+}
+
+static int lock_database(void *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? 1 : flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+}
+
+/* Also against a daemon whose database was made to name other files. */
+static void its_database_is_locked(void **state)
+{
+	char path[4096];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s", at("volume"));
+	assert_int_equal(in_child(lock_database, path), EWOULDBLOCK);
+	close_volume();
+	assert_int_equal(in_child(lock_database, path), 0);
+	open_volume();
 }
 
 /* Nobody else gets main or a spare either, by whatever volume. */
@@ -211,7 +232,7 @@ static void the_lock_is_waited_for(void **state)
 	volume = v;
 }
 
-/* ---- making ------------------------------------------------------------------------- */
+/* ---- making --------------------------------------------------------------------- */
 
 static struct part_spec new_spares[2];
 
@@ -401,6 +422,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_volume_opens_once),
+		TEST(its_database_is_locked),
 		TEST(its_parts_are_locked),
 		TEST(parts_that_are_missing),
 		TEST(parts_that_are_not_its_own),

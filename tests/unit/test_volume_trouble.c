@@ -29,7 +29,7 @@ static uint64_t bad_slot_count(void)
 	return ask_number("SELECT coalesce(sum(slots), 0) FROM bad_slot");
 }
 
-/* ---- scenario 9: the spares are full --------------------------------------------------- */
+/* ---- scenario 9: the spares are full -------------------------------------------- */
 
 static void full_spares_fail_the_write_and_nothing_else(void **state)
 {
@@ -94,7 +94,7 @@ static void both_spares_are_used(void **state)
 	assert_read(0, 100, 1);
 }
 
-/* ---- scenario 10: bad slots -------------------------------------------------------------- */
+/* ---- scenario 10: bad slots ----------------------------------------------------- */
 
 static void a_slot_that_fails_on_write_is_passed_over(void **state)
 {
@@ -215,7 +215,7 @@ static void a_spare_that_is_gone_loses_nothing_for_good(void **state)
 	assert_read(10, 4, 1);
 }
 
-/* ---- the database ---------------------------------------------------------------------------- */
+/* ---- the database --------------------------------------------------------------- */
 
 static sqlite3 *hold_write_lock(void)
 {
@@ -224,6 +224,20 @@ static sqlite3 *hold_write_lock(void)
 	assert_int_equal(sqlite3_open(at("volume"), &db), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
 	return db;
+}
+
+/* Contract 10: a rebuild must not find what was never acknowledged. */
+static void assert_slot_table_empty(void)
+{
+	struct spare_layout l = spare_layout(1 * MiB, 512);
+	size_t length = l.slots_offset - l.table_offset;
+	uint8_t *table = malloc(length);
+
+	assert_non_null(table);
+	get_bytes(at("spare1"), l.table_offset, table, length);
+	for (size_t i = 0; i < length; i++)
+		assert_int_equal(table[i], 0);
+	free(table);
 }
 
 static void a_locked_database_fails_the_move_only(void **state)
@@ -239,6 +253,7 @@ static void a_locked_database_fails_the_move_only(void **state)
 	assert_int_equal(write_sectors_of(10, 1, 2), -EIO);
 	assert_true(time(NULL) - start <= 3 * STORE_BUSY_MS / 1000 + 5);
 	assert_true(status_now().commit_failed);
+	assert_slot_table_empty();
 	assert_read(10, 1, 1);
 	assert_written(5, 5, 3);
 	sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
@@ -295,6 +310,22 @@ static void pending_sectors_are_recorded_later(void **state)
 	assert_lost(10, 1);
 }
 
+/* In WAL mode a commit is durable only where the log is synced each time. */
+static void a_move_waits_for_the_log(void **state)
+{
+	const struct disruption once = {.file = "/volume-wal", .calls = DISRUPT_SYNC, .error = EIO,
+					.times = 1};
+
+	(void)state;
+	bad_sectors(10, 1, FAULT_ON_WRITE);
+	assert_written(8, 2, 1);
+	disrupt(&once);
+	assert_int_equal(write_sectors_of(10, 1, 1), -EIO);
+	assert_int_equal(disrupt_end(), 1);
+	assert_written(10, 1, 2);
+	assert_read(10, 1, 2);
+}
+
 /* A full disk under the database: contract 4. */
 static void a_full_disk_under_the_database(void **state)
 {
@@ -317,7 +348,7 @@ static void a_full_disk_under_the_database(void **state)
 	assert_int_equal(free_slots(), slots - 2);
 }
 
-/* ---- main as a whole: contract 7 ---------------------------------------------------------------- */
+/* ---- main as a whole: contract 7 ------------------------------------------------ */
 
 static void assert_main_given_up(int error)
 {
@@ -332,13 +363,16 @@ static void assert_main_given_up(int error)
 	assert_counts(0, 0);
 	disrupt_end();
 	assert_counts(0, 0);
-	assert_int_equal(events("device_failed"), 1);
+	/* That it takes no writes, and that it takes no reads. */
+	assert_int_equal(events("device_failed"), 2);
 	assert_read(20, 20, 1);
+	assert_true(status_now().main_failed);
+	assert_written(20, 20, 2);
 	assert_false(status_now().main_failed);
 	assert_int_equal(read_sectors_of(10, 4, 1), 0);
 	reopen_volume();
 	assert_counts(0, 0);
-	assert_int_equal(events("device_works"), 1);
+	assert_int_equal(events("device_works"), 2);
 }
 
 static void a_dead_main_is_no_bad_sector(void **state)
@@ -423,7 +457,7 @@ static void a_cut_main_gives_errors_not_zeros(void **state)
 	assert_counts(0, 0);
 }
 
-/* ---- fsync: contract 5 ------------------------------------------------------------------------------ */
+/* ---- fsync: contract 5 ---------------------------------------------------------- */
 
 static void close_badly(void)
 {
@@ -531,6 +565,7 @@ int main(void)
 		TEST(a_locked_database_fails_the_move_only),
 		TEST(a_move_that_was_not_committed_leaves_the_slot),
 		TEST(pending_sectors_are_recorded_later),
+		TEST(a_move_waits_for_the_log),
 		TEST(a_full_disk_under_the_database),
 		TEST(a_dead_main_is_no_bad_sector),
 		TEST(a_removed_main_is_no_bad_sector),

@@ -15,7 +15,7 @@ uint8_t *buffer;
 
 static uint64_t spare_bytes[2];
 
-/* ---- life ------------------------------------------------------------------------- */
+/* ---- life ----------------------------------------------------------------------- */
 
 void open_volume_with(const struct volume_options *options)
 {
@@ -97,7 +97,7 @@ int volume_teardown(void **state)
 	return scratch_teardown(state);
 }
 
-/* ---- whole sectors ------------------------------------------------------------------- */
+/* ---- whole sectors -------------------------------------------------------------- */
 
 static void fill_one(uint8_t *to, sector_t sector, uint8_t tag)
 {
@@ -167,7 +167,7 @@ void assert_main_holds(sector_t start, uint64_t count, uint8_t tag)
 	assert_holds(buffer, start, count, tag);
 }
 
-/* ---- faults -------------------------------------------------------------------------- */
+/* ---- faults --------------------------------------------------------------------- */
 
 static void change_faults(int (*change)(struct store *, const struct fault *),
 			  const struct fault *f)
@@ -216,7 +216,7 @@ void bad_slots(spare_id_t spare, slot_t first, uint64_t count, enum fault_on on)
 				 .count = count, .on = on, .error = EIO});
 }
 
-/* ---- what is recorded ------------------------------------------------------------------ */
+/* ---- what is recorded ----------------------------------------------------------- */
 
 struct volume_status status_now(void)
 {

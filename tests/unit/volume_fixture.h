@@ -42,7 +42,7 @@ void assert_lost(sector_t start, uint64_t count);
 /* What the file of main holds, past the engine. The volume must be closed. */
 void assert_main_holds(sector_t start, uint64_t count, uint8_t tag);
 
-/* ---- faults ------------------------------------------------------------------------ */
+/* ---- faults --------------------------------------------------------------------- */
 
 void add_fault(struct fault f);
 void bad_sectors(sector_t start, uint64_t count, enum fault_on on);
@@ -50,7 +50,7 @@ void bad_sectors(sector_t start, uint64_t count, enum fault_on on);
 void bad_slots(spare_id_t spare, slot_t first, uint64_t count, enum fault_on on);
 void clear_faults(void);
 
-/* ---- what is recorded ---------------------------------------------------------------- */
+/* ---- what is recorded ----------------------------------------------------------- */
 
 struct volume_status status_now(void);
 void assert_counts(uint64_t remapped, uint64_t pending);

@@ -1,0 +1,71 @@
+#!/bin/bash
+# How remapfs starts, holds what it has, and ends.
+. "$(dirname "$0")/lib.sh"
+requires root loop flock setsid
+
+say "a daemon that was started without standard descriptors keeps its locks"
+volume_make 16M 2M
+bounded remapfs "$VOLUME" "$MNT" <&- >&- 2>&-
+bounded test -f "$IMAGE" || fail "not mounted"
+! flock -n "$VOLUME" true || fail "the volume is not locked"
+inject --sectors 100 --on write
+noise data 1
+sector_write "$IMAGE" 100 1 <data
+sql 'SELECT count(*) FROM history' >/dev/null
+kill -9 "$(daemon_pid)"
+bounded umount -l "$MNT"
+image_mount
+sector_read "$IMAGE" 100 1 >seen
+assert_same seen data "sector 100 after kill -9"
+image_unmount
+
+say "unmounted and mounted again at once"
+for _ in 1 2 3 4 5; do
+  image_mount
+  bounded fusermount3 -u "$MNT"
+done
+image_mount
+
+say "SIGTERM unmounts; what is still open is served to its end"
+pid=$(daemon_pid)
+exec 9<"$IMAGE"
+kill "$pid"
+wait_for 10 eval '! mountpoint -q "$MNT"' || fail "SIGTERM did not unmount"
+head -c 512 <&9 >/dev/null || fail "an open file is not served any more"
+exec 9<&-
+wait_for 20 process_ended "$pid" || fail "remapfs does not end after SIGTERM"
+assert_eq "$(sql "SELECT event FROM history ORDER BY id DESC LIMIT 1")" closed "last event"
+
+say "a whole block device is held: nobody can make a file system on it"
+truncate -s 8M disk.raw
+device=$(losetup -f --show disk.raw)
+bounded remapctl create other --main other.img,size=16M --spare "$device" -q
+mkdir other.mnt
+bounded remapfs other other.mnt >/dev/null 2>&1
+must_fail 'in use|busy' mkfs.ext4 -q -F "$device"
+bounded fusermount3 -u other.mnt
+wait_for 20 eval '[ ! -e other.sock ]'
+wait_for 20 losetup -d "$device"
+
+say "a spare that is no whole number of sectors is used as far as it goes"
+truncate -s 1000100 odd.spare
+bounded remapctl create odd --main odd.img,size=16M --spare odd.spare -q
+mkdir odd.mnt
+bounded remapfs odd odd.mnt >/dev/null 2>&1
+bounded fusermount3 -u odd.mnt
+
+say "who waits for a volume that another one holds can stop waiting"
+flock -o "$VOLUME" sleep 30 &
+holder=$!
+sleep 0.3
+timeout -s INT 2 remapfs "$VOLUME" "$MNT" >waiting.log 2>&1 && fail "mounted a volume that is held"
+kill "$holder" 2>/dev/null || :
+wait_for 20 eval 'flock -n "$VOLUME" true'
+
+say "create can be interrupted, and removes what it made"
+truncate -s 2G big.spare
+code=0
+timeout -s INT 0.3 remapctl create late --main late.img,size=16M --spare big.spare -q 2>late.log || code=$?
+[ "$code" != 0 ] || fail "2 GiB were verified in 0.3 s: make it larger"
+wait_for 10 eval '! pgrep -f "create late" >/dev/null'
+[ ! -e late ] && [ ! -e late.img ] || fail "left behind: $(ls late*)"
