@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #define NOW "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
 
@@ -173,4 +174,11 @@ void store_text(sqlite3_stmt *statement, int column, char *to, size_t size)
 	const unsigned char *text = sqlite3_column_text(statement, column);
 
 	snprintf(to, size, "%s", text ? (const char *)text : "");
+}
+
+char *store_text_copy(sqlite3_stmt *statement, int column)
+{
+	const unsigned char *text = sqlite3_column_text(statement, column);
+
+	return text ? strdup((const char *)text) : NULL;
 }

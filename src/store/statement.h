@@ -80,6 +80,9 @@ void store_done(sqlite3_stmt *);
 /* Copies a text column; "" for NULL. */
 void store_text(sqlite3_stmt *, int column, char *to, size_t size);
 
+/* A copy of a text column that the caller frees; NULL: no memory. */
+char *store_text_copy(sqlite3_stmt *, int column);
+
 /* A connection to the database at path, set up as store.h promises. */
 int store_connect(const char *path, int flags, struct store **ret, struct error *err);
 

@@ -229,7 +229,7 @@ static int read_spares(struct store *s)
 			.slots = (slot_t)sqlite3_column_int64(row, 5),
 		};
 		store_text(row, 1, spare->uuid, sizeof(spare->uuid));
-		spare->path = strdup((const char *)sqlite3_column_text(row, 2));
+		spare->path = store_text_copy(row, 2);
 		if (!spare->path)
 			return -ENOMEM;
 		s->spare_count++;
@@ -245,7 +245,7 @@ int store_read_volume(struct store *s)
 	if (rc <= 0)
 		return rc < 0 ? rc : -EUCLEAN;
 	store_text(row, 0, s->volume.uuid, sizeof(s->volume.uuid));
-	s->volume.main_path = strdup((const char *)sqlite3_column_text(row, 1));
+	s->volume.main_path = store_text_copy(row, 1);
 	s->volume.main_sectors = (uint64_t)sqlite3_column_int64(row, 2);
 	s->volume.sector_size = (uint32_t)sqlite3_column_int64(row, 3);
 	s->volume.opens = (uint64_t)sqlite3_column_int64(row, 4);

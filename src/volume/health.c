@@ -29,9 +29,18 @@ void tell(struct volume *v, const struct event *event)
 void complain(struct volume *v, const struct event *event)
 {
 	int64_t second = now_ms() / 1000, last = atomic_load(&v->last_complaint);
+	struct event counted = *event;
+	uint64_t others;
 
-	if (last != second && atomic_compare_exchange_strong(&v->last_complaint, &last, second))
-		tell(v, event);
+	if (last == second || !atomic_compare_exchange_strong(&v->last_complaint, &last, second)) {
+		atomic_fetch_add(&v->complaints_left_out, 1);
+		return;
+	}
+	others = atomic_exchange(&v->complaints_left_out, 0);
+	if (others)
+		snprintf(counted.detail, sizeof(counted.detail), "%.100s; %llu more before it",
+			 event->detail, (unsigned long long)others);
+	tell(v, &counted);
 }
 
 /* ---- evidence --------------------------------------------------------------------- */

@@ -54,6 +54,7 @@ struct volume {
 	atomic_bool spares_full; /* told once, until there is room again */
 	_Atomic(uint64_t) reads, writes, errors;
 	_Atomic(int64_t) last_complaint; /* monotonic seconds */
+	_Atomic(uint64_t) complaints_left_out;
 };
 
 static inline uint64_t bytes_of(const struct volume *v, uint64_t sectors)
@@ -170,7 +171,10 @@ void spare_gone(struct volume *, struct spare *, int error);
 
 /* Records an event. Waits for the first try. */
 void tell(struct volume *, const struct event *);
-/* The same, but at most once a second: who goes on trying must not fill the disk. */
+/*
+ * The same, but at most once a second, with the number of those left out: who
+ * goes on trying must not fill the disk.
+ */
 void complain(struct volume *, const struct event *);
 
 /* ---- faults.c ----------------------------------------------------------------------------- */
