@@ -65,6 +65,9 @@ enum store_mode { STORE_READ, STORE_WRITE };
  * that is missing, no remapfs volume, of a newer version, or damaged.
  */
 int store_open(const char *path, enum store_mode mode, struct store **ret, struct error *err);
+/* The same through an SQLite VFS of that name; path is then the VFS's concern. */
+int store_open_on(const char *vfs, const char *path, enum store_mode mode, struct store **ret,
+		  struct error *err);
 void store_close(struct store *); /* NULL is allowed; rolls back what is open */
 
 /* Owned by the store, as they were when it was opened. */

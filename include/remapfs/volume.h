@@ -17,6 +17,7 @@
 #ifndef REMAPFS_VOLUME_H
 #define REMAPFS_VOLUME_H
 
+#include "remapfs/device.h"
 #include "remapfs/error.h"
 #include "remapfs/extent.h"
 
@@ -25,6 +26,17 @@
 #define VOLUME_ALIGNMENT 4096u
 
 struct volume;
+
+/*
+ * Where the parts of a volume come from when they are no files and block
+ * devices: a simulation. Stays the caller's while the volume is open.
+ */
+struct volume_parts {
+	int (*open_device)(void *context, const char *path, const struct file_device_options *,
+			   struct device **ret, struct error *err);
+	void *context;
+	const char *vfs; /* of SQLite, for the database */
+};
 
 struct volume_options {
 	bool read_only;
@@ -41,6 +53,8 @@ struct volume_options {
 	/* How long to wait for another process to let go of the volume. */
 	unsigned lock_wait_ms;
 	const char *opener; /* for the history: what opened it; may be NULL */
+	/* NULL: files and block devices, which are locked (contract 8). */
+	const struct volume_parts *parts;
 };
 
 /*

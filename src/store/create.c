@@ -36,7 +36,7 @@ static int make(const char *path, const struct store_volume *volume,
 		const struct store_spare *spares, size_t spare_count, struct error *err)
 {
 	struct store *s;
-	int rc = store_connect(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &s, err);
+	int rc = store_connect(NULL, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &s, err);
 
 	if (rc < 0)
 		return rc;

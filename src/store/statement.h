@@ -83,8 +83,9 @@ void store_text(sqlite3_stmt *, int column, char *to, size_t size);
 /* A copy of a text column that the caller frees; NULL: no memory. */
 char *store_text_copy(sqlite3_stmt *, int column);
 
-/* A connection to the database at path, set up as store.h promises. */
-int store_connect(const char *path, int flags, struct store **ret, struct error *err);
+/* A connection to the database at path; vfs NULL: the default one. */
+int store_connect(const char *vfs, const char *path, int flags, struct store **ret,
+		  struct error *err);
 
 /* Brings the schema from its version to the newest, in one transaction. */
 int store_migrate(struct store *, int version, struct error *err);

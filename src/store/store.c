@@ -46,7 +46,8 @@ void store_close(struct store *s)
 	free(s);
 }
 
-int store_connect(const char *path, int flags, struct store **ret, struct error *err)
+int store_connect(const char *vfs, const char *path, int flags, struct store **ret,
+		  struct error *err)
 {
 	struct store *s = calloc(1, sizeof(*s));
 	int rc;
@@ -54,7 +55,7 @@ int store_connect(const char *path, int flags, struct store **ret, struct error 
 	if (!s)
 		return error_set(err, ENOMEM, "out of memory; end other programs");
 	if (sqlite3_open_v2(path, &s->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-			    NULL) != SQLITE_OK) {
+			    vfs) != SQLITE_OK) {
 		rc = s->db ? store_errno(s) : -ENOMEM;
 		error_set(err, -rc, "cannot open '%s': %s; check its permissions and those of its "
 			  "folder", path, s->db ? sqlite3_errmsg(s->db) : "out of memory");
@@ -153,16 +154,22 @@ static int check_file(const char *path, struct error *err)
 
 int store_open(const char *path, enum store_mode mode, struct store **ret, struct error *err)
 {
-	struct store *s;
 	int rc = check_file(path, err);
 
-	if (rc < 0)
-		return rc;
+	return rc < 0 ? rc : store_open_on(NULL, path, mode, ret, err);
+}
+
+int store_open_on(const char *vfs, const char *path, enum store_mode mode, struct store **ret,
+		  struct error *err)
+{
+	struct store *s;
+	int rc;
+
 	/*
 	 * A reader connects for writing too, where it may: SQLite's log is then
 	 * removed by whoever is the last to close.
 	 */
-	rc = store_connect(path, SQLITE_OPEN_READWRITE, &s, err);
+	rc = store_connect(vfs, path, SQLITE_OPEN_READWRITE, &s, err);
 	if (rc < 0)
 		return rc;
 	if (mode == STORE_READ)

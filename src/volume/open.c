@@ -47,6 +47,26 @@ static int lock_volume(struct volume *v, const char *path, struct error *err)
 	}
 }
 
+static int open_device(struct volume *v, const char *path, const struct file_device_options *o,
+		       struct device **ret, struct error *err)
+{
+	const struct volume_parts *parts = v->options.parts;
+
+	return parts ? parts->open_device(parts->context, path, o, ret, err)
+		     : file_device_open(path, o, ret, err);
+}
+
+/* Locks the database file first: nothing is read of it that may still change. */
+static int open_store(struct volume *v, const char *path, struct error *err)
+{
+	int rc;
+
+	if (v->options.parts)
+		return store_open_on(v->options.parts->vfs, path, STORE_WRITE, &v->store, err);
+	rc = lock_volume(v, path, err);
+	return rc < 0 ? rc : store_open(path, STORE_WRITE, &v->store, err);
+}
+
 static void warn_indirect(const struct device *d, const char *role, const char *path)
 {
 	if (!d->geometry.direct)
@@ -60,7 +80,7 @@ static int open_main(struct volume *v, struct error *err)
 	struct file_device_options o = {.role = "main", .read_only = v->options.read_only,
 					.lock_wait_ms = v->options.lock_wait_ms};
 	struct device *d;
-	int rc = file_device_open(info->main_path, &o, &d, err);
+	int rc = open_device(v, info->main_path, &o, &d, err);
 
 	if (rc < 0)
 		return rc;
@@ -97,7 +117,7 @@ static int open_spare(struct volume *v, const struct store_spare *info, struct e
 	if (uuid_parse(v->uuid, id.volume) < 0 || uuid_parse(info->uuid, id.spare) < 0)
 		return error_set(err, EUCLEAN, "the volume is damaged (spare %u has no valid "
 				 "uuid); restore it from a copy", info->id);
-	rc = file_device_open(info->path, &o, &d, err);
+	rc = open_device(v, info->path, &o, &d, err);
 	if (rc < 0)
 		return rc;
 	if (d->geometry.block_size > v->sector_size) {
@@ -235,8 +255,7 @@ static int open_all(struct volume *v, const char *path, struct error *err)
 {
 	int rc = prepare(v, err);
 
-	rc = rc < 0 ? rc : lock_volume(v, path, err);
-	rc = rc < 0 ? rc : store_open(path, STORE_WRITE, &v->store, err);
+	rc = rc < 0 ? rc : open_store(v, path, err);
 	if (rc < 0)
 		return rc;
 	v->sector_size = store_volume(v->store)->sector_size;
