@@ -9,8 +9,9 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_NOTICE, LOG_LEVEL
 
 /*
  * To be called before anything is opened: a closed standard descriptor is put on
- * /dev/null, so that no file of ours gets its number (and then what is written
- * to it, or is closed with it). name is kept, not copied. Messages above
+ * /dev/null, so that no file of ours gets its number, and with it what is meant
+ * for a terminal. Each is opened the wrong way round: using it fails as before.
+ * name is kept, not copied. Messages above
  * max_level are dropped.
  */
 void log_init(const char *name, enum log_level max_level);

@@ -169,6 +169,7 @@ enum event_kind {
 	EVENT_COMMIT_FAILED,   /* the database would not commit */
 	EVENT_FAULTS_ADDED,    /* simulated */
 	EVENT_FAULTS_CLEARED,  /* simulated */
+	EVENT_GAVE_UP,         /* the worker died again and again; the mount was ended */
 	EVENT_FAULT_SPENT,     /* a simulated fault that does not last has ended */
 };
 

@@ -20,6 +20,7 @@
 #include "remapfs/device.h"
 #include "remapfs/error.h"
 #include "remapfs/extent.h"
+#include "remapfs/store.h"
 
 #include <stddef.h>
 
@@ -38,6 +39,15 @@ struct volume_parts {
 	const char *vfs; /* of SQLite, for the database */
 };
 
+/*
+ * Locks the volume at path against every other process: contract 8. Returns a
+ * descriptor that holds the lock, also in children that inherit it, until all
+ * copies of it are closed. It must stay open for as long as this process uses
+ * the database (closing it drops the locks of SQLite as well). -EBUSY: another
+ * one holds it, and still did after wait_ms; err has the line.
+ */
+int volume_lock(const char *path, unsigned wait_ms, struct error *err);
+
 struct volume_options {
 	bool read_only;
 	/*
@@ -52,6 +62,7 @@ struct volume_options {
 	unsigned isolation_ms;
 	/* How long to wait for another process to let go of the volume. */
 	unsigned lock_wait_ms;
+	bool locked; /* the caller holds volume_lock */
 	const char *opener; /* for the history: what opened it; may be NULL */
 	/* NULL: files and block devices, which are locked (contract 8). */
 	const struct volume_parts *parts;
@@ -94,6 +105,12 @@ int volume_zero(struct volume *, uint64_t offset, uint64_t length);
  * -ENXIO: zeros up to the end. For lseek(2).
  */
 int volume_next_data(struct volume *, uint64_t offset, uint64_t *ret_start, uint64_t *ret_end);
+
+/*
+ * Records an event of a volume that is not open, by who holds its lock. Errors
+ * as store_open.
+ */
+int volume_note(const char *path, const struct event *event);
 
 /* Takes the simulated faults from the database anew; at once for new requests. */
 int volume_reload_faults(struct volume *);

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -13,13 +14,11 @@ static atomic_bool use_syslog;
 
 void log_init(const char *name, enum log_level max_level)
 {
-	int fd;
+	static const int modes[] = {O_WRONLY, O_RDONLY, O_RDONLY};
 
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd >= 0)
-		close(fd);
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
+			abort();
 	program = name;
 	limit = max_level;
 }

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static const char help_text[] =
     "\n"
@@ -82,6 +83,16 @@ static char *path_end(char *text)
 	return NULL;
 }
 
+/* A last ",word=…" that is no key is a slip rather than the end of a path. */
+static const char *slip(const char *path)
+{
+	const char *comma = strrchr(path, ','), *c = comma ? comma + 1 : NULL;
+
+	while (c && *c >= 'a' && *c <= 'z')
+		c++;
+	return c && *c == '=' && c > comma + 1 && access(path, F_OK) != 0 ? comma + 1 : NULL;
+}
+
 /* Reads ",key=value" at *text, moves *text past it, and notes the key in *seen. */
 static int take_key(char **text, struct part_spec *part, unsigned *seen, struct error *err)
 {
@@ -123,6 +134,9 @@ static int parse_part(char *text, const char *option, bool is_main, struct part_
 		rc = take_key(&rest, &part, &seen, err);
 	if (end)
 		*end = 0;
+	if (!rc && slip(part.path))
+		rc = error_set(err, EINVAL, "'%.60s' is none of size=, offset=, length=; give only "
+			       "those", slip(part.path));
 	if (!rc && !*part.path)
 		rc = error_set(err, EINVAL, "the path is empty; name a file or block device");
 	if (!rc && is_main && seen & ~1u)

@@ -29,6 +29,7 @@ int run_history(int argc, char **argv);
 int run_inject(int argc, char **argv);
 int run_attach(int argc, char **argv);
 int run_detach(int argc, char **argv);
+int run_upgrade(int argc, char **argv);
 
 /* ---- ends that are told (usage.c) -------------------------------------------- */
 

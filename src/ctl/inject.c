@@ -99,7 +99,7 @@ static int tell_daemon(const char *volume, const char *done)
 		return refuse(&err);
 	}
 	printf("%s; %s\n", done,
-	       rc ? "it holds from the next mount on" : "the running daemon has taken it over");
+	       rc ? "takes effect at the next mount" : "in effect now");
 	return EXIT_DONE;
 }
 

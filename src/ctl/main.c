@@ -4,10 +4,8 @@
 #include "remapfs/log.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <locale.h>
 #include <string.h>
-#include <unistd.h>
 
 static const struct command commands[] = {
     {"create", run_create, "make a volume from a main disk image and spares"},
@@ -18,6 +16,7 @@ static const struct command commands[] = {
     {"inject", run_inject, "simulate bad sectors"},
     {"attach", run_attach, "make a block device of a mounted volume"},
     {"detach", run_detach, "undo attach"},
+    {"upgrade", run_upgrade, "let a mounted volume go on with the installed program"},
 };
 
 static int help(void)
@@ -79,21 +78,6 @@ static int dispatch(int argc, char **argv)
 	return misuse("", "unknown command '%.60s'", argv[1]);
 }
 
-/*
- * A file opened while 0, 1 or 2 is closed gets that number, and what is meant
- * for the terminal would go into the volume. Each is opened the wrong way
- * round, so that using it fails as it would have.
- */
-static bool fill_standard_descriptors(void)
-{
-	static const int modes[] = {O_WRONLY, O_RDONLY, O_WRONLY};
-
-	for (int fd = 0; fd <= 2; fd++)
-		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
-			return false;
-	return true;
-}
-
 /* Output that did not arrive is a failure, and is known only at the end. */
 static int close_output(int code)
 {
@@ -111,9 +95,7 @@ static int close_output(int code)
 
 int main(int argc, char **argv)
 {
-	if (!fill_standard_descriptors())
-		return EXIT_REFUSED;
-	setlocale(LC_CTYPE, "");
 	log_init("remapctl", LOG_LEVEL_WARNING);
+	setlocale(LC_CTYPE, "");
 	return close_output(dispatch(argc, argv));
 }

@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const char help_text[] =
     "\n"
@@ -24,7 +25,7 @@ static const char help_text[] =
     "\n"
     "States, gravest first:\n"
     " failed   main, a flush or the database failed: see trouble\n"
-    " full     no spare slot is free: the next bad sector cannot be moved\n"
+    " full     a write found too few free slots, or none is left\n"
     " pending  sectors are lost: reading them fails until they are written\n"
     " ok       none of these\n";
 
@@ -96,6 +97,32 @@ static uint64_t daemon_number(const struct status *status, const char *key)
 	return (uint64_t)json_integer_value(json_object_get(status->daemon, key));
 }
 
+/* Whether a file of a volume that nobody serves is not where it was. */
+static bool is_missing(struct status *status)
+{
+	struct stat st;
+
+	if (stat(status->volume->main_path, &st) < 0) {
+		error_set(&status->trouble, errno, "main '%s': %s; give it back its place",
+			  status->volume->main_path, strerror(errno));
+		return true;
+	}
+	if (S_ISREG(st.st_mode) &&
+	    (uint64_t)st.st_size != status->volume->main_sectors * status->volume->sector_size) {
+		error_set(&status->trouble, EBADMSG, "main '%s' has another size; give the right "
+			  "file back its place", status->volume->main_path);
+		return true;
+	}
+	for (size_t i = 0; i < status->spare_count; i++) {
+		if (stat(status->spares[i].path, &st) == 0)
+			continue;
+		error_set(&status->trouble, errno, "spare '%s': %s; give it back its place",
+			  status->spares[i].path, strerror(errno));
+		return true;
+	}
+	return false;
+}
+
 /* The gravest state, and why in words where the daemon has none. */
 static void judge(struct status *status)
 {
@@ -113,7 +140,9 @@ static void judge(struct status *status)
 		error_set(&status->trouble, ENOSPC,
 			  "no spare slot is free: the next bad sector cannot be moved");
 	}
-	if (failed) {
+	if (!status->daemon && is_missing(status)) {
+		status->state = "failed";
+	} else if (failed) {
 		status->state = "failed";
 		error_set(&status->trouble, EIO, "main, a flush or the database failed");
 	}
@@ -274,10 +303,8 @@ static void print_lines(const struct status *status)
 	     status->slots, format_size(size, status->free_slots * volume->sector_size),
 	     status->bad_slots);
 	if (totals->faults)
-		line("faults",
-		     "simulated faults: %" PRIu64
-		     " sector%s: this volume does not show how the disk really is",
-		     totals->faults, plural(totals->faults));
+		line("faults", "%" PRIu64 " sector%s simulated as bad: this is not how the disk "
+		     "really is", totals->faults, plural(totals->faults));
 	line("events", "%" PRIu64, totals->events);
 	print_daemon(status);
 }

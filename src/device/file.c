@@ -281,7 +281,7 @@ static int check_loop(const char *path, const struct file_device_options *o, con
 {
 	char loop[64];
 
-	if (!S_ISREG(st->st_mode) || !loop_is_attached(st, loop, sizeof(loop)))
+	if (!S_ISREG(st->st_mode) || !loop_is_attached(path, loop, sizeof(loop)))
 		return 0;
 	return error_set(err, EBUSY, "%s '%s' is in use by /dev/%s; detach it first: losetup -d "
 			 "/dev/%s", o->role, path, loop, loop);

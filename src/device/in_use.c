@@ -29,23 +29,22 @@ static _Bool backing_file(int sys_block, const char *loop, char *path, size_t si
 	return 1;
 }
 
-_Bool loop_is_attached(const struct stat *status, char *ret_name, size_t name_size)
+_Bool loop_is_attached(const char *path, char *ret_name, size_t name_size)
 {
-	DIR *dir = opendir("/sys/block");
+	CLEANUP_FREE char *real = realpath(path, NULL);
+	DIR *dir = real ? opendir("/sys/block") : NULL;
 	struct dirent *entry;
 	_Bool found = 0;
 
 	if (!dir)
 		return 0;
 	while (!found && (entry = readdir(dir))) {
-		char path[PATH_MAX];
-		struct stat other;
+		char backing[PATH_MAX];
 
 		if (strncmp(entry->d_name, "loop", 4) != 0 ||
-		    !backing_file(dirfd(dir), entry->d_name, path, sizeof(path)) ||
-		    stat(path, &other) < 0)
+		    !backing_file(dirfd(dir), entry->d_name, backing, sizeof(backing)))
 			continue;
-		found = other.st_dev == status->st_dev && other.st_ino == status->st_ino;
+		found = strcmp(backing, real) == 0;
 		if (found)
 			snprintf(ret_name, name_size, "%s", entry->d_name);
 	}

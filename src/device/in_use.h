@@ -3,12 +3,14 @@
 #define DEVICE_IN_USE_H
 
 #include <stddef.h>
-#include <sys/stat.h>
 
 /*
- * Whether a loop device is attached to the file that status describes; its
- * name ("loop3") goes to ret_name. Says no where sysfs cannot be read.
+ * Whether a loop device is attached to the file at path; its name ("loop3")
+ * goes to ret_name. Says no where sysfs cannot be read.
+ *
+ * Compares names and touches no backing file: that of a loop device over our
+ * own mount would be asked of us, who are only about to serve it.
  */
-_Bool loop_is_attached(const struct stat *status, char *ret_name, size_t name_size);
+_Bool loop_is_attached(const char *path, char *ret_name, size_t name_size);
 
 #endif

@@ -12,12 +12,12 @@ static json_t *status(const struct answering *a)
 	char image[4200];
 
 	volume_status(a->volume, &s);
-	snprintf(image, sizeof(image), "%s/%s", a->mountpoint, IMAGE_NAME);
-	return json_pack("{s:b, s:i, s:s, s:s, s:s, s:b, s:b,"
+	snprintf(image, sizeof(image), "%s/%s", a->options->mountpoint, IMAGE_NAME);
+	return json_pack("{s:b, s:i, s:i, s:s, s:s, s:s, s:b, s:b,"
 			 " s:s, s:b, s:b, s:b, s:b, s:b,"
 			 " s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-			 "ok", 1, "pid", (int)getpid(), "version", REMAPFS_VERSION,
-			 "mountpoint", a->mountpoint, "image", image,
+			 "ok", 1, "pid", (int)a->supervisor, "worker_pid", (int)getpid(),
+			 "version", REMAPFS_VERSION, "mountpoint", a->options->mountpoint, "image", image,
 			 "read_only", a->options->read_only, "no_remap", a->options->no_remap,
 			 "trouble", s.trouble, "main_failed", s.main_failed,
 			 "flush_failed", s.flush_failed, "commit_failed", s.commit_failed,

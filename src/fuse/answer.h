@@ -3,6 +3,7 @@
 #define FUSE_ANSWER_H
 
 #include <jansson.h>
+#include <sys/types.h>
 
 #include "fuse/options.h"
 #include "remapfs/volume.h"
@@ -10,7 +11,7 @@
 struct answering {
 	struct volume *volume;
 	const struct options *options;
-	const char *mountpoint; /* absolute */
+	pid_t supervisor;
 };
 
 /* context is a struct answering; NULL: the word is unknown. */

@@ -74,22 +74,24 @@ int daemon_begin(void)
 	return 0;
 }
 
-void daemon_ready(void)
+void daemon_detach(void)
 {
-	int null;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-	if (ready_fd < 0)
-		return;
 	log_to_syslog();
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null >= 0) {
-		for (int fd = 0; fd < 3; fd++)
-			dup2(null, fd);
-		if (null > 2)
-			close(null);
-	}
+	for (int fd = 0; null >= 0 && fd < 3; fd++)
+		dup2(null, fd);
+	if (null > 2)
+		close(null);
 	if (chdir("/") < 0)
 		log_warning("cannot leave the current folder; it stays in use");
+}
+
+void daemon_ready(void)
+{
+	if (ready_fd < 0)
+		return;
+	daemon_detach();
 	if (write(ready_fd, "r", 1) != 1)
 		log_warning("who started remapfs did not wait for it");
 	close(ready_fd);

@@ -11,7 +11,10 @@
  */
 int daemon_begin(void);
 
-/* Lets the parent end with 0; detaches from its terminal. No-op if not begun. */
+/* Lets the parent end with 0 and detaches. No-op if not begun. */
 void daemon_ready(void);
+
+/* Leaves terminal and folder; from now on messages go to syslog. */
+void daemon_detach(void);
 
 #endif

@@ -26,7 +26,11 @@ static struct image *image_of(fuse_req_t req)
 
 int image_thread_begin(void)
 {
-	return posix_memalign(&read_buffer, VOLUME_ALIGNMENT, IMAGE_MAX_IO) ? -ENOMEM : 0;
+	if (posix_memalign(&read_buffer, VOLUME_ALIGNMENT, IMAGE_MAX_IO))
+		return -ENOMEM;
+	/* Faulted in now: replies of a process that is being killed must not. */
+	memset(read_buffer, 0, IMAGE_MAX_IO);
+	return 0;
 }
 
 void image_thread_end(void)
@@ -323,7 +327,66 @@ static void on_lseek(fuse_req_t req, fuse_ino_t inode, off_t offset, int whence,
 		fuse_reply_err(req, -rc);
 }
 
+/* ---- what this folder does not do ----------------------------------------------------------- */
+
+static void deny_name(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	(void)parent;
+	(void)name;
+	fuse_reply_err(req, EPERM);
+}
+
+static void deny_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	(void)mode;
+	deny_name(req, parent, name);
+}
+
+static void deny_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t dev)
+{
+	(void)mode;
+	(void)dev;
+	deny_name(req, parent, name);
+}
+
+static void deny_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+			struct fuse_file_info *fi)
+{
+	(void)mode;
+	(void)fi;
+	deny_name(req, parent, name);
+}
+
+static void deny_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+	(void)target;
+	deny_name(req, parent, name);
+}
+
+static void deny_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t to_parent,
+			const char *to_name, unsigned flags)
+{
+	(void)to_parent;
+	(void)to_name;
+	(void)flags;
+	deny_name(req, parent, name);
+}
+
+static void deny_link(fuse_req_t req, fuse_ino_t inode, fuse_ino_t parent, const char *name)
+{
+	(void)inode;
+	deny_name(req, parent, name);
+}
+
 const struct fuse_lowlevel_ops image_ops = {
+	.mknod = deny_mknod,
+	.mkdir = deny_mkdir,
+	.create = deny_create,
+	.symlink = deny_symlink,
+	.link = deny_link,
+	.rename = deny_rename,
+	.unlink = deny_name,
+	.rmdir = deny_name,
 	.init = on_init,
 	.lookup = on_lookup,
 	.getattr = on_getattr,

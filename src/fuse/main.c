@@ -13,26 +13,18 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fuse/answer.h"
 #include "fuse/daemon.h"
-#include "fuse/image.h"
 #include "fuse/options.h"
 #include "fuse/session.h"
-#include "fuse/survive.h"
+#include "fuse/supervisor.h"
+#include "fuse/worker.h"
 #include "remapfs/cleanup.h"
 #include "remapfs/control.h"
 #include "remapfs/log.h"
 
-/* How long the last daemon of a volume may take to let go of it. */
-#define LOCK_WAIT_MS 10000
-
 struct program {
 	struct options options;
 	char *volume, *mountpoint; /* absolute */
-	struct image image;
-	struct answering answering;
-	struct session *session;
-	struct control_server *control;
 };
 
 static int fail(int code, const struct error *err)
@@ -63,7 +55,8 @@ static int find_paths(struct program *p, struct error *err)
 	if (!p->volume)
 		return error_set(err, errno, "cannot open volume '%s': %s; %s", p->options.volume,
 				 strerror(errno), errno == ENOENT
-				 ? "make one with 'remapctl create'" : "check the path");
+				 ? "make one with 'remapctl create'" : errno == EACCES
+				 ? "run as a user who may use it" : "check the path");
 	return p->mountpoint ? 0 : error_set(err, errno, "cannot mount at '%s': %s; check the path",
 					     mountpoint, strerror(errno));
 }
@@ -121,8 +114,10 @@ static int let_root_in(struct options *o, struct error *err)
 	if (geteuid() == 0)
 		return 0;
 	if (users_may_allow()) {
-		o->allow_root = !o->allow_other;
-		return 0;
+		if (o->allow_other || o->allow_root)
+			return 0;
+		o->allow_root = true;
+		return options_add(o, "allow_root", err);
 	}
 	if (o->allow_other || o->allow_root)
 		return error_set(err, EPERM, "users may not let others into their mounts here; add "
@@ -130,106 +125,37 @@ static int let_root_in(struct options *o, struct error *err)
 	return 0;
 }
 
-/* What the user should know of a mount that works. */
-static void tell_limits(const struct options *o, const char *refused)
-{
-	if (geteuid() != 0 && !o->allow_root && !o->allow_other)
-		log_notice("root cannot enter this mount, so losetup will not work on it: for that, "
-			   "add user_allow_other to /etc/fuse.conf");
-	if (refused[0])
-		log_notice("not guarded against memory pressure, refused were: %s; run as root with "
-			   "CAP_SYS_RESOURCE to have them", refused);
-}
-
 /* ---- running ------------------------------------------------------------------------------- */
 
-static int open_volume(struct program *p, struct error *err)
+static int prepare(struct program *p, struct error *err)
 {
-	char opener[128];
-	struct volume_options o = {
-		.read_only = p->options.read_only,
-		.no_remap = p->options.no_remap,
-		.isolation_ms = p->options.isolation_ms,
-		.lock_wait_ms = LOCK_WAIT_MS,
-		.opener = opener,
-	};
-	int rc = check_not_running(p->volume, err);
+	int rc = find_paths(p, err);
 
-	snprintf(opener, sizeof(opener), "remapfs %s, pid %d%s%s", REMAPFS_VERSION, (int)getpid(),
-		 o.read_only ? ", ro" : "", o.no_remap ? ", noremap" : "");
-	rc = rc < 0 ? rc : volume_open(p->volume, &o, &p->image.volume, err);
+	rc = rc < 0 ? rc : let_root_in(&p->options, err);
+	rc = rc < 0 ? rc : check_not_running(p->volume, err);
 	if (rc < 0)
 		return rc;
-	p->image.read_only = p->options.read_only;
-	p->image.uid = geteuid();
-	p->image.gid = getegid();
-	clock_gettime(CLOCK_REALTIME, &p->image.since);
+	p->options.volume = p->volume;
+	p->options.mountpoint = p->mountpoint;
 	return 0;
-}
-
-/* Whether disk.img can be opened: only then is the mount told to be there. */
-static int try_image(const struct program *p, struct error *err)
-{
-	CLEANUP_FREE char *path = NULL;
-	CLEANUP_CLOSE int fd = -1;
-
-	if (asprintf(&path, "%s/%s", p->mountpoint, IMAGE_NAME) < 0)
-		return error_set(err, ENOMEM, "out of memory; end other programs");
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return error_set(err, errno, "mounted, but '%s' cannot be opened: %s; check the "
-				 "mount options", path, strerror(errno));
-	return 0;
-}
-
-static int start(struct program *p, struct error *err)
-{
-	CLEANUP_FREE char *copy = strdup(p->volume);
-	int rc;
-
-	if (!copy)
-		return error_set(err, ENOMEM, "out of memory; end other programs");
-	rc = session_mount(&p->image, &p->options, p->mountpoint, basename(copy), &p->session, err);
-	if (rc < 0)
-		return rc;
-	p->answering = (struct answering){p->image.volume, &p->options, p->mountpoint};
-	rc = control_serve(p->volume, answer, &p->answering, &p->control, err);
-	rc = rc < 0 ? rc : session_start(p->session, p->options.threads, err);
-	return rc < 0 ? rc : try_image(p, err);
 }
 
 static int run(struct program *p)
 {
+	CLEANUP_CLOSE int volume_fd = -1;
 	struct error err = {""};
-	char refused[256];
-	int rc = find_paths(p, &err), end;
 
-	rc = rc < 0 ? rc : let_root_in(&p->options, &err);
-	if (rc < 0)
+	if (prepare(p, &err) < 0)
 		return fail(EXIT_MOUNT, &err);
 	session_block_signals();
 	if (!p->options.foreground && daemon_begin() < 0) {
 		error_set(&err, EAGAIN, "cannot go to the background; end other programs");
 		return fail(EXIT_SYSTEM, &err);
 	}
-	/* Before the first thread: some of it is inherited, not shared. */
-	survive(refused, sizeof(refused));
-	rc = open_volume(p, &err);
-	if (rc < 0)
+	volume_fd = volume_lock(p->volume, LOCK_WAIT_MS, &err);
+	if (volume_fd < 0)
 		return fail(EXIT_MOUNT, &err);
-	rc = start(p, &err);
-	if (rc == 0) {
-		tell_limits(&p->options, refused);
-		daemon_ready();
-		session_wait(p->session);
-	}
-	control_stop(p->control);
-	session_end(p->session);
-	end = volume_close(p->image.volume);
-	if (end < 0)
-		log_error("the volume did not close in order (%s): see its history",
-			  errno_name(-end));
-	return rc < 0 ? fail(EXIT_MOUNT, &err) : end < 0 ? EXIT_SYSTEM : EXIT_DONE;
+	return supervisor_run(&p->options, volume_fd, daemon_ready);
 }
 
 int main(int argc, char **argv)
@@ -250,7 +176,7 @@ int main(int argc, char **argv)
 			printf("remapfs %s\n", REMAPFS_VERSION);
 		return fflush(stdout) == 0 ? EXIT_DONE : EXIT_SYSTEM;
 	}
-	code = run(&p);
+	code = p.options.worker ? worker_run(&p.options) : run(&p);
 	free(p.volume);
 	free(p.mountpoint);
 	return code;

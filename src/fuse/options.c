@@ -74,13 +74,23 @@ static int mount_option(struct options *o, const char *option, struct error *err
 	return 0;
 }
 
+int options_add(struct options *o, const char *list, struct error *err)
+{
+	size_t used = strlen(o->list);
+
+	if (used + strlen(list) + 2 > sizeof(o->list))
+		return error_set(err, EINVAL, "too many mount options; " TRY_HELP);
+	snprintf(o->list + used, sizeof(o->list) - used, "%s%s", used ? "," : "", list);
+	return 0;
+}
+
 static int mount_options(struct options *o, const char *list, struct error *err)
 {
 	CLEANUP_FREE char *copy = strdup(list);
 	char *rest = copy, *option;
-	int rc = 0;
+	int rc = options_add(o, list, err);
 
-	if (!copy)
+	if (rc == 0 && !copy)
 		return error_set(err, ENOMEM, "out of memory; end other programs");
 	while (rc == 0 && (option = strsep(&rest, ",")))
 		rc = mount_option(o, option, err);
@@ -101,6 +111,9 @@ static int one_option(struct options *o, int c, char **argv, struct error *err)
 		return 0;
 	case 'V':
 		o->version = true;
+		return 0;
+	case 'W':
+		o->worker = optarg;
 		return 0;
 	case 'o':
 		return mount_options(o, optarg, err);
@@ -138,7 +151,7 @@ int options_parse(int argc, char **argv, struct options *ret, struct error *err)
 	static const struct option longs[] = {
 		{"foreground", no_argument, NULL, 'f'}, {"debug", no_argument, NULL, 'd'},
 		{"options", required_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'}, {0},
+		{"version", no_argument, NULL, 'V'}, {"worker", required_argument, NULL, 'W'}, {0},
 	};
 	struct options o = {.threads = 32};
 	int c;
@@ -170,7 +183,8 @@ void options_help(void)
 	      " -d, --debug              print every request; implies -f\n"
 	      " -o, --options <list>     mount options, separated by commas:\n"
 	      "       ro                   serve the image read-only\n"
-	      "       noremap              move nothing more: errors are those of the bare disk\n"
+	      "       noremap              move nothing more: what main refuses is an error; what\n"
+	      "                            has moved is still served from the spares\n"
 	      "       allow_other          let other users in, as the file's mode says\n"
 	      "       allow_root           let root in (losetup, udisks)\n"
 	      "       threads=N            requests served at once, 1 to 256 (default 32)\n"
@@ -180,6 +194,7 @@ void options_help(void)
 	      " -V, --version            display version\n"
 	      "\nExit codes:\n"
 	      " 0 mounted, 1 wrong command line, 2 system error, 8 interrupted, 32 not mounted\n"
-	      "\nEnd it with: fusermount3 -u MOUNTPOINT\n",
+	      "\nEnd it with: fusermount3 -u MOUNTPOINT\n"
+	      "A process of it that dies is replaced under the mount (Linux 6.9 and later).\n",
 	      stdout);
 }

@@ -8,7 +8,11 @@
 #include "remapfs/error.h"
 
 /* Exit codes, as of mount(8). */
-enum { EXIT_DONE = 0, EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_INTERRUPTED = 8, EXIT_MOUNT = 32 };
+enum { EXIT_DONE = 0, EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_INTERRUPTED = 8, EXIT_MOUNT = 32,
+       EXIT_HANDOVER = 75 /* of a worker: another one shall go on */ };
+
+/* How long another process that holds the volume is waited for. */
+#define LOCK_WAIT_MS 10000
 
 struct options {
 	const char *volume, *mountpoint;
@@ -18,6 +22,8 @@ struct options {
 	unsigned threads;      /* 1 to 256 */
 	unsigned isolation_ms; /* 0: the volume's default */
 	char mount[512];       /* what goes to the kernel as it is, ",a,b" */
+	char list[2048];       /* all of -o, as it was given */
+	const char *worker;    /* started by a supervisor: see supervision.h; or NULL */
 };
 
 /*
@@ -26,5 +32,8 @@ struct options {
  */
 int options_parse(int argc, char **argv, struct options *ret, struct error *err);
 void options_help(void);
+
+/* Adds to the list that workers are started with. -EINVAL: too long. */
+int options_add(struct options *, const char *list, struct error *err);
 
 #endif

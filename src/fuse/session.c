@@ -31,7 +31,8 @@ struct server {
 
 struct session {
 	struct fuse_session *fuse;
-	char *mountpoint;
+	char *mountpoint;           /* of who mounted it; otherwise NULL */
+	struct supervision *shared; /* of who serves it; otherwise NULL */
 	int ended; /* eventfd: a thread has seen the end of the mount */
 	struct server *servers;
 	unsigned server_count;
@@ -50,10 +51,11 @@ static size_t receive(struct server *server, char *buf, size_t size)
 		atomic_store(&server->receiving, true);
 		n = fuse_session_exited(s->fuse) ? 0 : read(fuse_session_fd(s->fuse), buf, size);
 		atomic_store(&server->receiving, false);
-		if (fuse_session_exited(s->fuse))
-			return 0;
+		/* What was read is answered, also when it is time to go. */
 		if (n > 0)
 			return (size_t)n;
+		if (fuse_session_exited(s->fuse))
+			return 0;
 		/* ENOENT: the request was withdrawn before it was read. */
 		if (n < 0 && (errno == EINTR || errno == EAGAIN || errno == ENOENT))
 			continue;
@@ -61,6 +63,24 @@ static size_t receive(struct server *server, char *buf, size_t size)
 			log_error("reading /dev/fuse: %s; the mount ends", strerror(errno));
 		return 0;
 	}
+}
+
+/* The first request of a mount is remembered for those who adopt it. */
+static void process(struct session *s, char *buf, size_t n)
+{
+	struct fuse_buf request = {.mem = buf, .size = n};
+	struct fuse_in_header header;
+	bool init;
+
+	memcpy(&header, buf, sizeof(header));
+	init = header.opcode == FUSE_INIT && n <= INIT_BYTES_MAX;
+	if (init) {
+		memcpy(s->shared->init, buf, n);
+		s->shared->init_bytes = (uint32_t)n;
+	}
+	fuse_session_process_buf(s->fuse, &request);
+	if (init)
+		atomic_store(&s->shared->init_answered, true);
 }
 
 static void *serve(void *context)
@@ -75,11 +95,15 @@ static void *serve(void *context)
 		char *buf = (char *)base + VOLUME_ALIGNMENT - HEADER;
 		size_t n;
 
-		while ((n = receive(server, buf, IMAGE_MAX_IO + HEADER)) > 0) {
-			struct fuse_buf request = {.mem = buf, .size = n};
-
-			fuse_session_process_buf(s->fuse, &request);
-		}
+		/*
+		 * Every page is there before the first request: a process that is
+		 * killed while the kernel copies a request into its memory, and has
+		 * to fault a page in for that, makes the request fail with EIO
+		 * instead of leaving it to the next worker (fuse_dev_do_read).
+		 */
+		memset(base, 0, size);
+		while ((n = receive(server, buf, IMAGE_MAX_IO + HEADER)) > 0)
+			process(s, buf, n);
 		free(base);
 	}
 	image_thread_end();
@@ -148,8 +172,7 @@ static int signal_source(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Takes the mount out of sight; open files keep the session going. */
-static void unmount_lazily(const struct session *s)
+void session_unmount_lazily(const struct session *s)
 {
 	pid_t child;
 
@@ -185,29 +208,21 @@ static void stop_serving(struct session *s)
 	s->server_count = 0;
 }
 
-void session_wait(struct session *s)
+bool session_wait(struct session *s)
 {
 	CLEANUP_CLOSE int signals = signal_source();
 	struct pollfd polls[] = {{.fd = s->ended, .events = POLLIN},
 				 {.fd = signals, .events = POLLIN}};
 	bool asked = false;
 
-	while (!(polls[0].revents & POLLIN)) {
+	while (!(polls[0].revents & POLLIN) && !asked) {
 		struct signalfd_siginfo info;
 
-		if (poll(polls, 2, -1) < 0 || !(polls[1].revents & POLLIN))
-			continue;
-		if (read(signals, &info, sizeof(info)) != sizeof(info))
-			continue;
-		if (asked) {
-			log_warning("second signal: ending with files still open");
-			break;
-		}
-		asked = true;
-		log_notice("signal %u: unmounting", info.ssi_signo);
-		unmount_lazily(s);
+		if (poll(polls, 2, -1) > 0 && (polls[1].revents & POLLIN))
+			asked = read(signals, &info, sizeof(info)) == sizeof(info);
 	}
 	stop_serving(s);
+	return asked;
 }
 
 void session_end(struct session *s)
@@ -253,14 +268,14 @@ static void mount_name(char *to, size_t size, const char *volume_name)
 			*to = '_';
 }
 
-static int new_session(struct session *s, struct image *image, const struct options *o,
-		       const char *volume_name)
+static int new_session(struct session *s, struct image *image, const struct options *o)
 {
+	const char *slash = strrchr(o->volume, '/');
 	char name[128], list[1024];
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 	int rc;
 
-	mount_name(name, sizeof(name), volume_name);
+	mount_name(name, sizeof(name), slash ? slash + 1 : o->volume);
 	/* fsname must not look like a device: systemd would unmount it. */
 	snprintf(list, sizeof(list), "-ofsname=remapfs:%s,subtype=remapfs,default_permissions%s%s%s%s",
 		 name, o->read_only ? ",ro" : "", o->allow_other ? ",allow_other" : "",
@@ -274,26 +289,94 @@ static int new_session(struct session *s, struct image *image, const struct opti
 	return s->fuse ? 0 : -EINVAL;
 }
 
-int session_mount(struct image *image, const struct options *options, const char *mountpoint,
-		  const char *volume_name, struct session **ret, struct error *err)
+static int cannot_mount(struct session *s, const struct options *o, struct error *err)
+{
+	error_set(err, EIO, "cannot mount at '%s': %s; check /dev/fuse and the mount options",
+		  o->mountpoint, last_words[0] ? last_words : "FUSE refused it");
+	if (s && s->fuse)
+		fuse_session_destroy(s->fuse);
+	if (s)
+		s->fuse = NULL;
+	session_end(s);
+	return -EIO;
+}
+
+static struct session *session_new(void)
 {
 	struct session *s = calloc(1, sizeof(*s));
 
-	if (!s)
-		return error_set(err, ENOMEM, "out of memory; end other programs");
 	fuse_set_log_func(hear);
-	s->ended = eventfd(0, EFD_CLOEXEC);
-	s->mountpoint = strdup(mountpoint);
-	if (s->ended >= 0 && s->mountpoint && new_session(s, image, options, volume_name) == 0 &&
-	    fuse_session_mount(s->fuse, mountpoint) == 0) {
-		*ret = s;
+	if (s)
+		s->ended = -1;
+	return s;
+}
+
+int session_mount(const struct options *options, struct session **ret, struct error *err)
+{
+	struct session *s = session_new();
+
+	if (!s || !(s->mountpoint = strdup(options->mountpoint)) ||
+	    new_session(s, NULL, options) < 0 || fuse_session_mount(s->fuse, s->mountpoint) < 0)
+		return cannot_mount(s, options, err);
+	*ret = s;
+	return 0;
+}
+
+int session_fd(const struct session *s)
+{
+	return fuse_session_fd(s->fuse);
+}
+
+/* ---- adopting --------------------------------------------------------------------------------- */
+
+#ifndef FUSE_HAS_RESEND /* Linux 6.9 */
+#define FUSE_HAS_RESEND (1ULL << 39)
+#define FUSE_NOTIFY_RESEND 7
+#endif
+
+bool session_can_resend(const struct supervision *shared)
+{
+	const struct fuse_in_header *header = (const void *)shared->init;
+	const struct fuse_init_in *init = (const void *)(header + 1);
+
+	/* flags2 came with the second half of the request. */
+	if (shared->init_bytes < sizeof(*header) + sizeof(*init))
+		return false;
+	return ((uint64_t)init->flags2 << 32 | init->flags) & FUSE_HAS_RESEND;
+}
+
+/* What the workers before did not answer comes again. */
+static int take_over(struct session *s, struct error *err)
+{
+	struct fuse_out_header resend = {.len = sizeof(resend), .error = FUSE_NOTIFY_RESEND};
+	struct fuse_buf init = {.mem = s->shared->init, .size = s->shared->init_bytes};
+
+	/* Where the first one died over INIT, that comes again as well. */
+	if (atomic_load(&s->shared->init_answered))
+		fuse_session_process_buf(s->fuse, &init);
+	if (write(session_fd(s), &resend, sizeof(resend)) == sizeof(resend))
 		return 0;
-	}
-	error_set(err, EIO, "cannot mount at '%s': %s; check /dev/fuse and the mount options",
-		  mountpoint, last_words[0] ? last_words : "FUSE refused it");
-	if (s->fuse)
-		fuse_session_destroy(s->fuse);
-	s->fuse = NULL;
-	session_end(s);
-	return -EIO;
+	return error_set(err, errno, "the kernel does not hand out the requests of the worker "
+			 "before: %s; mount anew", strerror(errno));
+}
+
+int session_adopt(struct image *image, const struct options *options, int fd,
+		  struct supervision *shared, struct session **ret, struct error *err)
+{
+	struct session *s = session_new();
+	char path[32];
+	int rc = 0;
+
+	snprintf(path, sizeof(path), "/dev/fd/%d", fd);
+	if (!s || (s->ended = eventfd(0, EFD_CLOEXEC)) < 0 || new_session(s, image, options) < 0 ||
+	    fuse_session_mount(s->fuse, path) < 0)
+		return cannot_mount(s, options, err);
+	s->shared = shared;
+	if (shared->former[0])
+		rc = take_over(s, err);
+	if (rc < 0)
+		session_end(s);
+	else
+		*ret = s;
+	return rc;
 }

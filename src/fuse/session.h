@@ -10,30 +10,49 @@
 
 #include "fuse/image.h"
 #include "fuse/options.h"
+#include "fuse/supervision.h"
 
 struct session;
 
+/* ---- the supervisor's ------------------------------------------------------- */
+
+/* Mounts options->volume at options->mountpoint, both absolute. err has the line. */
+int session_mount(const struct options *options, struct session **ret, struct error *err);
+
+/* The descriptor of /dev/fuse. */
+int session_fd(const struct session *);
+
+/* Whether the kernel hands unanswered requests out again, as INIT told. */
+bool session_can_resend(const struct supervision *);
+
+/* Takes the mount out of sight; files that are open go on being served. */
+void session_unmount_lazily(const struct session *);
+
+/* ---- the worker's ------------------------------------------------------------ */
+
 /*
- * Mounts at mountpoint (absolute). volume_name is for the mount table.
- * err has the line. The image must outlive the session.
+ * A session on the mounted descriptor fd, which it then owns. If there were
+ * workers before, their unanswered requests are asked for again. err has the
+ * line. The image must outlive the session.
  */
-int session_mount(struct image *image, const struct options *options, const char *mountpoint,
-		  const char *volume_name, struct session **ret, struct error *err);
+int session_adopt(struct image *image, const struct options *options, int fd,
+		  struct supervision *shared, struct session **ret, struct error *err);
 
 /* Starts the threads. -EAGAIN, -ENOMEM: none runs; err has the line. */
 int session_start(struct session *, unsigned threads, struct error *err);
 
 /*
- * Serves until the mount is gone: unmounted by somebody, or because of
- * SIGTERM, SIGINT or SIGHUP, upon which it is unmounted; while files on it are
- * still open they are served on, until a second signal.
+ * Serves until the mount is gone (false), or until SIGTERM (true): then what
+ * was read is answered, and the rest is left in the kernel.
  */
-void session_wait(struct session *);
-
-/* Unmounts what is still mounted and frees. NULL is allowed. */
-void session_end(struct session *);
+bool session_wait(struct session *);
 
 /* To be called before any thread is started: the signals are session_wait's. */
 void session_block_signals(void);
+
+/* ---- both ---------------------------------------------------------------------- */
+
+/* Unmounts what it mounted, stops what it started, and frees. NULL is allowed. */
+void session_end(struct session *);
 
 #endif

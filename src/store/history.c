@@ -22,6 +22,7 @@ static const char *const names[] = {
 	[EVENT_COMMIT_FAILED] = "commit_failed",
 	[EVENT_FAULTS_ADDED] = "faults_added",
 	[EVENT_FAULTS_CLEARED] = "faults_cleared",
+	[EVENT_GAVE_UP] = "gave_up",
 	[EVENT_FAULT_SPENT] = "fault_spent",
 };
 

@@ -66,10 +66,29 @@ static char *absolute(const char *path)
 	return result;
 }
 
+/* SQLite would take the log of a volume that was removed for that of the new one. */
+static int check_no_log(struct creation *c)
+{
+	static const char *const suffixes[] = {"-wal", "-shm", "-journal"};
+
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+		CLEANUP_FREE char *name = NULL;
+		struct stat st;
+
+		if (asprintf(&name, "%s%s", c->options->path, suffixes[i]) < 0)
+			return error_set(c->err, ENOMEM, "out of memory; end other programs");
+		if (lstat(name, &st) == 0)
+			return error_set(c->err, EEXIST, "'%s' is left from another volume of that "
+					 "name; remove it, or choose another name", name);
+	}
+	return 0;
+}
+
 static int check_volume_path(struct creation *c)
 {
 	const char *path = c->options->path;
 	struct stat st;
+	int rc;
 
 	if (!path[0])
 		return error_set(c->err, EINVAL, "the name of the volume is empty; give the path "
@@ -77,7 +96,10 @@ static int check_volume_path(struct creation *c)
 	if (lstat(path, &st) == 0)
 		return error_set(c->err, EEXIST, "volume '%s' exists already; choose another name, "
 				 "or remove it first", path);
-	c->path = errno == ENOENT ? absolute(path) : NULL;
+	rc = check_no_log(c);
+	if (rc < 0)
+		return rc;
+	c->path = absolute(path);
 	if (!c->path)
 		return error_set(c->err, errno, "cannot make volume '%s': %s; choose a folder that "
 				 "exists", path, strerror(errno));
@@ -96,7 +118,8 @@ static int find_part(struct creation *c, struct part *p)
 
 		p->dev = block ? st.st_rdev : st.st_dev;
 		p->ino = block ? 0 : st.st_ino;
-		p->path = realpath(p->spec->path, NULL);
+		/* As it was given: /dev/disk/by-id/… names a disk for ever, sdX does not. */
+		p->path = absolute(p->spec->path);
 	} else if (errno == ENOENT && p->spec->size) {
 		p->missing = true;
 		p->path = absolute(p->spec->path);

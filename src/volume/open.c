@@ -21,30 +21,46 @@
 
 /* ---- opening the parts ---------------------------------------------------------------- */
 
-/*
- * flock(2) and the fcntl locks of SQLite do not see each other. The descriptor
- * is closed after SQLite's, for closing it would drop those.
- */
-static int lock_volume(struct volume *v, const char *path, struct error *err)
+/* flock(2): the fcntl locks of SQLite do not see it, nor it them. */
+int volume_lock(const char *path, unsigned wait_ms, struct error *err)
 {
-	v->lock_fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (v->lock_fd < 0)
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), rc;
+
+	if (fd < 0)
 		return error_set(err, errno, "cannot open volume '%s': %s; %s", path,
 				 strerror(errno), errno == ENOENT
 				 ? "make one with 'remapctl create'" : "check the path");
 	for (unsigned waited = 0;; waited += 50) {
 		struct timespec pause = {.tv_nsec = 50 * 1000000};
 
-		if (flock(v->lock_fd, LOCK_EX | LOCK_NB) == 0)
-			return 0;
-		if (errno != EWOULDBLOCK)
-			return error_set(err, errno, "cannot lock volume '%s': %s; use a file "
-					 "system with locks", path, strerror(errno));
-		if (waited >= v->options.lock_wait_ms)
-			return error_set(err, EBUSY, "volume '%s' is in use by another remapfs; "
-					 "unmount that one first", path);
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return fd;
+		if (errno != EWOULDBLOCK || waited >= wait_ms)
+			break;
 		nanosleep(&pause, NULL);
 	}
+	if (errno == EWOULDBLOCK)
+		rc = error_set(err, EBUSY, "volume '%s' is in use by another remapfs; unmount that "
+			       "one first", path);
+	else
+		rc = error_set(err, errno, "cannot lock volume '%s': %s; use a file system with "
+			       "locks", path, strerror(errno));
+	close(fd);
+	return rc;
+}
+
+int volume_note(const char *path, const struct event *event)
+{
+	struct store *store;
+	int rc = store_open(path, STORE_WRITE, &store, NULL);
+
+	if (rc < 0)
+		return rc;
+	rc = store_begin(store);
+	rc = rc < 0 ? rc : store_add_event(store, event);
+	rc = rc < 0 ? rc : store_commit(store);
+	store_close(store);
+	return rc;
 }
 
 static int open_device(struct volume *v, const char *path, const struct file_device_options *o,
@@ -59,12 +75,13 @@ static int open_device(struct volume *v, const char *path, const struct file_dev
 /* Locks the database file first: nothing is read of it that may still change. */
 static int open_store(struct volume *v, const char *path, struct error *err)
 {
-	int rc;
-
 	if (v->options.parts)
 		return store_open_on(v->options.parts->vfs, path, STORE_WRITE, &v->store, err);
-	rc = lock_volume(v, path, err);
-	return rc < 0 ? rc : store_open(path, STORE_WRITE, &v->store, err);
+	if (!v->options.locked)
+		v->lock_fd = volume_lock(path, v->options.lock_wait_ms, err);
+	if (!v->options.locked && v->lock_fd < 0)
+		return v->lock_fd;
+	return store_open(path, STORE_WRITE, &v->store, err);
 }
 
 static void warn_indirect(const struct device *d, const char *role, const char *path)
@@ -309,7 +326,7 @@ int volume_open(const char *path, const struct volume_options *options, struct v
 				 "with 'remapctl inject %s clear'", errno_name(-rc), path);
 	}
 	if (faulty_sectors(v))
-		log_warning("%llu sectors have simulated faults: see 'remapctl inject %s list'",
+		log_warning("sectors simulated as bad: %llu; see 'remapctl inject %s list'",
 			    (unsigned long long)faulty_sectors(v), path);
 	*ret = v;
 	return 0;

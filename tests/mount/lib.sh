@@ -290,6 +290,20 @@ daemon_pid() {
   status_of .daemon.pid
 }
 
+worker_pid() {
+  status_of .daemon.worker_pid
+}
+
+# Supervisor first, so that the worker gets no successor.
+kill_daemon() {
+  local supervisor worker
+  supervisor=$(daemon_pid)
+  worker=$(worker_pid)
+  kill -9 "$supervisor" "$worker"
+  wait_for 10 process_ended "$supervisor" && wait_for 10 process_ended "$worker" ||
+    fail "remapfs survives kill -9"
+}
+
 # ---- the database ------------------------------------------------------------------
 
 sql() {

@@ -12,7 +12,7 @@ inject --sectors 100 --on write
 noise data 1
 sector_write "$IMAGE" 100 1 <data
 sql 'SELECT count(*) FROM history' >/dev/null
-kill -9 "$(daemon_pid)"
+kill_daemon
 bounded umount -l "$MNT"
 image_mount
 sector_read "$IMAGE" 100 1 >seen

@@ -28,13 +28,6 @@ same() {
   assert_eq "$(status_of .remapped_sectors)" "$moved" "$1: remapped sectors"
 }
 
-kill_daemon() {
-  local pid
-  pid=$(daemon_pid)
-  kill -9 "$pid"
-  wait_for 10 process_ended "$pid" || fail "remapfs survives kill -9"
-}
-
 clear_mount() {
   wait_for 10 try_unmount "$MNT" || fail "the dead mount stays: $(cat "$SCRATCH/unmount.log")"
 }

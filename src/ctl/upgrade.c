@@ -1,0 +1,104 @@
+/* upgrade: a mounted volume goes on with another worker, of the program as it is now. */
+#include "ctl/ctl.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+#define WAIT_MS 60000
+
+static const char help_text[] =
+    "\n"
+    "Usage:\n"
+    " remapctl upgrade [options] <volume>\n"
+    "\n"
+    "Let the process that serves a mounted volume finish what it has begun and hand\n"
+    "over to a new one, started from the installed program. The mount stays, and its\n"
+    "users only wait a moment. Needs Linux 6.9 or later.\n"
+    "\n"
+    "Options:\n"
+    " -h, --help  display this help\n"
+    "\n"
+    "Example:\n"
+    " apt-get install --only-upgrade remapfs && remapctl upgrade disk.remap\n";
+
+struct workers {
+	pid_t supervisor, worker;
+};
+
+static int find_workers(const char *volume, struct workers *ret, struct error *err)
+{
+	json_t *answer = NULL;
+	int rc = control_ask(volume, "status", &answer, err);
+
+	if (rc == 0) {
+		ret->supervisor = (pid_t)json_integer_value(json_object_get(answer, "pid"));
+		ret->worker = (pid_t)json_integer_value(json_object_get(answer, "worker_pid"));
+		if (ret->supervisor <= 1 || ret->worker <= 1)
+			rc = error_set(err, EPROTO, "the daemon of '%s' does not name its processes; "
+				       "mount anew", volume);
+	}
+	json_decref(answer);
+	return rc;
+}
+
+/* Waits for a worker that is not the former one. */
+static int wait_for_successor(const char *volume, const struct workers *before)
+{
+	const struct timespec pause = {.tv_nsec = 50 * 1000000};
+
+	for (unsigned waited = 0; waited < WAIT_MS; waited += 50) {
+		struct workers now;
+
+		if (find_workers(volume, &now, NULL) == 0 && now.worker != before->worker) {
+			printf("handed over from process %d to %d\n", (int)before->worker,
+			       (int)now.worker);
+			return EXIT_DONE;
+		}
+		if (kill(before->supervisor, 0) < 0 && errno == ESRCH)
+			return refuse_text("the daemon of '%s' has ended; see 'remapctl history' and "
+					   "mount anew", volume);
+		nanosleep(&pause, NULL);
+	}
+	return refuse_text("no other worker of '%s' answers within %d s; see 'remapctl status'",
+			   volume, WAIT_MS / 1000);
+}
+
+static int upgrade(const char *volume)
+{
+	struct workers before;
+	struct store *store;
+	struct error err = {0};
+	int rc = store_open(volume, STORE_READ, &store, &err);
+
+	if (rc < 0)
+		return refuse(&err);
+	store_close(store);
+	rc = find_workers(volume, &before, &err);
+	if (rc == -ENOENT || rc == -ECONNREFUSED)
+		return refuse_text("volume '%s' is not mounted, so there is nothing to hand over; the "
+				   "next mount takes the installed program", volume);
+	if (rc < 0)
+		return refuse(&err);
+	if (kill(before.supervisor, SIGUSR2) < 0)
+		return refuse_text("cannot signal the daemon of '%s': %s; run as the user who mounted "
+				   "it", volume, strerror(errno));
+	return wait_for_successor(volume, &before);
+}
+
+int run_upgrade(int argc, char **argv)
+{
+	static const struct option longs[] = {{"help", no_argument, NULL, 'h'}, {0}};
+	static const char *const names[] = {"VOLUME"};
+	int c, rc;
+
+	while ((c = next_option("upgrade", argc, argv, ":h", longs)) != -1) {
+		if (c == 'h')
+			return print_help(help_text);
+		return EXIT_MISUSED;
+	}
+	rc = check_operands("upgrade", argc, argv, 1, 1, names);
+	return rc ? rc : upgrade(argv[optind]);
+}

@@ -1,0 +1,57 @@
+/*
+ * What the supervisor and its workers share.
+ *
+ * The supervisor mounts, keeps the descriptor of /dev/fuse open, and runs one
+ * worker at a time, which does everything else. When a worker dies, the mount
+ * and the requests in flight live on in the kernel; the next worker adopts
+ * them:
+ *
+ *   1. it feeds the INIT request that the first one remembered to its own
+ *      libfuse session, which then knows what was negotiated (the kernel
+ *      answers the duplicate reply with ENOENT, which libfuse ignores);
+ *   2. before any of its threads reads, it asks the kernel to hand out the
+ *      unanswered requests again. Later, requests that its own threads work on
+ *      would be handed out twice.
+ *
+ * A request may so be carried out twice, by the dead worker and by its
+ * successor. That is harmless because it was not answered in between, and
+ * because the I/O of a dead worker is over when it has been reaped: I/O blocks
+ * in threads, nothing is queued.
+ */
+#ifndef FUSE_SUPERVISION_H
+#define FUSE_SUPERVISION_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define INIT_BYTES_MAX 1024
+
+/* In memory that all of them map. */
+struct supervision {
+	/* The INIT request, as it came; written once, by the first worker. */
+	unsigned char init[INIT_BYTES_MAX];
+	uint32_t init_bytes;
+	atomic_bool init_answered;
+	bool background;          /* messages go to syslog from now on */
+	char former[64];          /* how the worker before ended, for the history */
+};
+
+/* Descriptors that a worker is started with, on its command line. */
+struct inheritance {
+	int fuse;   /* /dev/fuse, mounted */
+	int shared; /* of struct supervision */
+	int volume; /* holds the lock on the volume */
+	int ready;  /* a byte goes here once disk.img can be opened */
+};
+
+/* "3:4:5:6" and back; the text holds at least 64 bytes. false: not of that form. */
+void inheritance_write(char *text, const struct inheritance *);
+bool inheritance_read(const char *text, struct inheritance *ret);
+
+/* Maps the shared memory of a descriptor; NULL with errno. */
+struct supervision *supervision_map(int fd);
+/* Makes it. The descriptor, or -errno. */
+int supervision_create(struct supervision **ret);
+
+#endif

@@ -1,0 +1,271 @@
+#include "fuse/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fuse/session.h"
+#include "fuse/supervision.h"
+#include "remapfs/cleanup.h"
+#include "remapfs/log.h"
+#include "remapfs/volume.h"
+
+/*
+ * A death weighs 1, or DEATH_UNBORN if the worker did not get as far as to
+ * serve; a second of life takes 1 off. So one that cannot start, or that dies
+ * of the same request each time, is given up within seconds, and one that is
+ * killed now and then never.
+ */
+#define DEATHS_MAX 100
+#define DEATH_UNBORN 3
+
+struct supervisor {
+	const struct options *options;
+	const char *program; /* the file to start workers from */
+	struct supervision *shared;
+	int shared_fd, volume_fd, signals;
+	struct session *session;
+	void (*ready)(void); /* NULL once called */
+
+	pid_t worker;
+	int ready_fd; /* of the worker; -1: it has told, or ended */
+	bool serving; /* the worker has told that it serves */
+	struct timespec born;
+	double deaths;
+	unsigned asked; /* how often to end */
+};
+
+/* ---- starting a worker ------------------------------------------------------------------- */
+
+static void exec_worker(const struct supervisor *s, int ready)
+{
+	const struct inheritance fds = {session_fd(s->session), s->shared_fd, s->volume_fd, ready};
+	char worker[80] = "--worker=";
+	const char *const argv[] = {"remapfs", worker, s->options->debug ? "-d" : "-f", "-o",
+				    s->options->list, "--", s->options->volume,
+				    s->options->mountpoint, NULL};
+	sigset_t none;
+
+	inheritance_write(worker + strlen(worker), &fds);
+	for (const int *fd = &fds.fuse; fd <= &fds.ready; fd++)
+		fcntl(*fd, F_SETFD, 0);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execv(s->program, (char *const *)(uintptr_t)argv);
+	log_error("cannot start a worker from '%s': %s; put the program back", s->program,
+		  strerror(errno));
+	_exit(EXIT_SYSTEM);
+}
+
+static int start_worker(struct supervisor *s)
+{
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	s->worker = fork();
+	if (s->worker == 0)
+		exec_worker(s, fds[1]);
+	close(fds[1]);
+	if (s->worker < 0) {
+		close(fds[0]);
+		return -errno;
+	}
+	s->ready_fd = fds[0];
+	s->serving = false;
+	clock_gettime(CLOCK_MONOTONIC, &s->born);
+	return 0;
+}
+
+/* ---- its end ---------------------------------------------------------------------------------- */
+
+static double age(const struct supervisor *s)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)(now.tv_sec - s->born.tv_sec) +
+	       (double)(now.tv_nsec - s->born.tv_nsec) / 1e9;
+}
+
+static void describe_end(struct supervisor *s, int status)
+{
+	char *former = s->shared->former;
+	size_t size = sizeof(s->shared->former);
+
+	if (WIFSIGNALED(status))
+		snprintf(former, size, "was killed by SIG%s", sigabbrev_np(WTERMSIG(status)));
+	else if (WEXITSTATUS(status) == EXIT_HANDOVER)
+		snprintf(former, size, "handed over");
+	else
+		snprintf(former, size, "ended with code %d", WEXITSTATUS(status));
+}
+
+static void give_up(struct supervisor *s, const char *why)
+{
+	struct event event = {.kind = EVENT_GAVE_UP};
+
+	snprintf(event.detail, sizeof(event.detail), "the worker %s; %s", s->shared->former, why);
+	log_error("%s: the mount ends", event.detail);
+	if (volume_note(s->options->volume, &event) < 0)
+		log_error("that could not be recorded in the history");
+}
+
+/* Whether a new worker may be tried after one that died. */
+static bool may_try_again(struct supervisor *s, bool served)
+{
+	if (!session_can_resend(s->shared)) {
+		give_up(s, "this kernel cannot hand its requests to another one (Linux 6.9 can)");
+		return false;
+	}
+	s->deaths -= age(s);
+	s->deaths = (s->deaths > 0 ? s->deaths : 0) + (served ? 1 : DEATH_UNBORN);
+	if (s->deaths >= DEATHS_MAX) {
+		give_up(s, "that happens again and again");
+		return false;
+	}
+	if (!served) {
+		const struct timespec pause = {.tv_nsec = 200 * 1000000};
+
+		nanosleep(&pause, NULL);
+	}
+	return true;
+}
+
+/* The pipe of the worker has a word, or has been closed by its end. */
+static void worker_ready(struct supervisor *s)
+{
+	char word;
+
+	s->serving = read(s->ready_fd, &word, 1) == 1;
+	close(s->ready_fd);
+	s->ready_fd = -1;
+	if (!s->serving || !s->ready)
+		return;
+	s->ready();
+	s->ready = NULL;
+}
+
+/* Called when the worker has ended. Returns an exit code, or -1 to go on. */
+static int worker_ended(struct supervisor *s, int status)
+{
+	bool served, first;
+
+	if (s->ready_fd >= 0)
+		worker_ready(s);
+	served = s->serving;
+	first = s->ready != NULL;
+	s->worker = 0;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_DONE)
+		return EXIT_DONE;
+	/* One that never served told why, and was never relied upon. */
+	if (first && WIFEXITED(status))
+		return WEXITSTATUS(status);
+	describe_end(s, status);
+	if (s->asked > 1)
+		return EXIT_DONE;
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != EXIT_HANDOVER) {
+		log_warning("the worker %s: starting another one", s->shared->former);
+		if (first || !may_try_again(s, served))
+			return EXIT_SYSTEM;
+	}
+	if (start_worker(s) < 0) {
+		give_up(s, "another one could not be started");
+		return EXIT_SYSTEM;
+	}
+	return -1;
+}
+
+/* ---- what comes up ------------------------------------------------------------------------------- */
+
+static int on_signal(struct supervisor *s, const struct signalfd_siginfo *info)
+{
+	int status;
+
+	switch (info->ssi_signo) {
+	case SIGCHLD:
+		if (s->worker > 0 && waitpid(s->worker, &status, WNOHANG) == s->worker)
+			return worker_ended(s, status);
+		return -1;
+	case SIGUSR2:
+		log_notice("handing over to a new worker");
+		kill(s->worker, SIGTERM);
+		return -1;
+	default:
+		log_notice("signal %u: %s", info->ssi_signo,
+			   s->asked ? "ending with files still open" : "unmounting");
+		if (s->asked++ == 0)
+			session_unmount_lazily(s->session);
+		else
+			kill(s->worker, SIGTERM);
+		return -1;
+	}
+}
+
+static int signal_source(void)
+{
+	static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGUSR2};
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		sigaddset(&set, signals[i]);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int supervise(struct supervisor *s)
+{
+	int code = -1;
+
+	while (code < 0) {
+		struct pollfd polls[] = {{.fd = s->signals, .events = POLLIN},
+					 {.fd = s->ready_fd, .events = POLLIN}};
+		struct signalfd_siginfo info;
+
+		if (poll(polls, 2, -1) < 0)
+			continue;
+		if (polls[1].revents)
+			worker_ready(s);
+		/* Several children's ends may come as one signal; there is one child. */
+		if (read(s->signals, &info, sizeof(info)) == sizeof(info))
+			code = on_signal(s, &info);
+	}
+	return code;
+}
+
+int supervisor_run(const struct options *options, int volume_fd, void (*ready)(void))
+{
+	CLEANUP_FREE char *program = realpath("/proc/self/exe", NULL);
+	struct supervisor s = {.options = options, .program = program, .volume_fd = volume_fd,
+			       .ready = ready, .ready_fd = -1};
+	struct error err = {""};
+	int code = EXIT_MOUNT;
+
+	s.shared_fd = program ? supervision_create(&s.shared) : -errno;
+	s.signals = signal_source();
+	if (s.shared_fd < 0 || s.signals < 0) {
+		log_error("cannot set up: %s; end other programs", strerror(errno));
+		return EXIT_SYSTEM;
+	}
+	s.shared->background = !options->foreground;
+	if (session_mount(options, &s.session, &err) < 0) {
+		log_error("%s", err.text);
+		return EXIT_MOUNT;
+	}
+	if (start_worker(&s) == 0)
+		code = supervise(&s);
+	else
+		log_error("cannot start a worker: %s; end other programs", strerror(errno));
+	session_end(s.session);
+	return code;
+}

@@ -1,0 +1,157 @@
+#include "fuse/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fuse/answer.h"
+#include "fuse/daemon.h"
+#include "fuse/image.h"
+#include "fuse/session.h"
+#include "fuse/supervision.h"
+#include "fuse/survive.h"
+#include "remapfs/cleanup.h"
+#include "remapfs/control.h"
+#include "remapfs/log.h"
+
+struct worker {
+	const struct options *options;
+	struct inheritance inherited;
+	struct supervision *shared;
+	struct image image;
+	struct answering answering;
+	struct session *session;
+	struct control_server *control;
+};
+
+static int open_volume(struct worker *w, struct error *err)
+{
+	char opener[200];
+	const struct volume_options o = {
+		.read_only = w->options->read_only,
+		.no_remap = w->options->no_remap,
+		.isolation_ms = w->options->isolation_ms,
+		.lock_wait_ms = LOCK_WAIT_MS,
+		.locked = true,
+		.opener = opener,
+	};
+	int rc;
+
+	snprintf(opener, sizeof(opener), "remapfs %s, worker %d%s%s%s%s", REMAPFS_VERSION,
+		 (int)getpid(), o.read_only ? ", ro" : "", o.no_remap ? ", noremap" : "",
+		 w->shared->former[0] ? ", the one before " : "", w->shared->former);
+	rc = volume_open(w->options->volume, &o, &w->image.volume, err);
+	if (rc < 0)
+		return rc;
+	w->image.read_only = w->options->read_only;
+	w->image.uid = geteuid();
+	w->image.gid = getegid();
+	clock_gettime(CLOCK_REALTIME, &w->image.since);
+	return 0;
+}
+
+/* Whether disk.img can be opened: only then is the mount told to be there. */
+static int try_image(const struct worker *w, struct error *err)
+{
+	CLEANUP_FREE char *path = NULL;
+	CLEANUP_CLOSE int fd = -1;
+
+	if (asprintf(&path, "%s/%s", w->options->mountpoint, IMAGE_NAME) < 0)
+		return error_set(err, ENOMEM, "out of memory; end other programs");
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return error_set(err, errno, "mounted, but '%s' cannot be opened: %s; check the "
+				 "mount options", path, strerror(errno));
+	return 0;
+}
+
+/* Its first worker is tried out; a later one has users who wait. */
+static int tell_ready(struct worker *w, struct error *err)
+{
+	bool first = w->shared->former[0] == 0;
+	int rc = first ? try_image(w, err) : 0;
+
+	if (rc == 0 && write(w->inherited.ready, "r", 1) != 1)
+		rc = error_set(err, EPIPE, "the supervisor has ended; mount anew");
+	close(w->inherited.ready);
+	return rc;
+}
+
+/* What the user should know of a mount that works. */
+static void tell_limits(const struct worker *w, const char *refused)
+{
+	if (w->shared->former[0])
+		return;
+	if (geteuid() != 0 && !w->options->allow_root && !w->options->allow_other)
+		log_notice("root cannot enter this mount, so losetup will not work on it: for that, "
+			   "add user_allow_other to /etc/fuse.conf");
+	if (refused[0])
+		log_notice("no guard against memory pressure: %s; it takes root with "
+			   "CAP_SYS_RESOURCE", refused);
+}
+
+static int start(struct worker *w, struct error *err)
+{
+	int rc = session_adopt(&w->image, w->options, w->inherited.fuse, w->shared, &w->session,
+			       err);
+
+	w->answering = (struct answering){w->image.volume, w->options, getppid()};
+	rc = rc < 0 ? rc : control_serve(w->options->volume, answer, &w->answering, &w->control, err);
+	rc = rc < 0 ? rc : session_start(w->session, w->options->threads, err);
+	return rc < 0 ? rc : tell_ready(w, err);
+}
+
+static int serve(struct worker *w, struct error *err)
+{
+	char refused[256];
+	bool handover = false;
+	int rc, end;
+
+	/* Before the first thread: some of it is inherited, not shared. */
+	survive(refused, sizeof(refused));
+	rc = open_volume(w, err);
+	if (rc < 0)
+		return EXIT_MOUNT;
+	rc = start(w, err);
+	if (rc == 0) {
+		tell_limits(w, refused);
+		if (w->shared->background)
+			daemon_detach();
+		handover = session_wait(w->session);
+	}
+	control_stop(w->control);
+	session_end(w->session);
+	end = volume_close(w->image.volume);
+	if (end < 0)
+		log_error("the volume did not close in order (%s): see its history",
+			  errno_name(-end));
+	return rc < 0 ? EXIT_MOUNT : handover ? EXIT_HANDOVER : end < 0 ? EXIT_SYSTEM : EXIT_DONE;
+}
+
+int worker_run(const struct options *options)
+{
+	struct worker w = {.options = options};
+	struct error err = {""};
+	int code;
+
+	if (!inheritance_read(options->worker, &w.inherited) ||
+	    !(w.shared = supervision_map(w.inherited.shared))) {
+		log_error("--worker is for the supervisor alone; use 'remapfs VOLUME MOUNTPOINT'");
+		return EXIT_USAGE;
+	}
+	/* Nothing that this process starts shall have them. */
+	for (int *fd = &w.inherited.fuse; fd <= &w.inherited.ready; fd++)
+		fcntl(*fd, F_SETFD, FD_CLOEXEC);
+	if (w.shared->background && w.shared->former[0])
+		log_to_syslog();
+	session_block_signals();
+	code = serve(&w, &err);
+	if (err.text[0])
+		log_error("%s", err.text);
+	return code;
+}
