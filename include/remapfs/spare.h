@@ -42,7 +42,11 @@ struct spare_identity {
 	spare_id_t id;
 	uint32_t sector_size;
 	uint64_t main_sectors;
+	uint32_t spares; /* the greatest number of one in the volume; 0: not known */
 };
+
+/* Whether both are the same spare; what is known of `spares` does not matter. */
+bool spare_same(const struct spare_identity *, const struct spare_identity *);
 
 /*
  * Writes an empty slot table and both superblocks, and makes them durable.
@@ -55,6 +59,16 @@ int spare_format(struct device *, const struct spare_identity *);
  * (or both are damaged), -EPROTO: of a newer format; or a device error. *ret is set with 0 only.
  */
 int spare_probe(struct device *, struct spare_identity *ret);
+
+/* One of the two superblocks. */
+struct spare_copy {
+	/* 0, -ENOENT: none of ours, or damaged, -EPROTO: newer; or the device's. */
+	int error;
+	struct spare_identity identity;
+	uint64_t confirmed; /* as spare_confirmed */
+};
+/* Reads both. -ENOENT: the region is too small to have them, -ENOMEM. */
+int spare_inspect(struct device *, struct spare_copy ret[2]);
 
 struct spare;
 
@@ -127,6 +141,28 @@ int spare_describe(struct spare *, slot_t first, uint64_t count, sector_t sector
 		   uint64_t sequence, const uint32_t *sums);
 /* Makes them free again. */
 int spare_clear(struct spare *, slot_t first, uint64_t count);
+/* The same for those that were described with this sequence and can be read. */
+int spare_clear_sequence(struct spare *, slot_t first, uint64_t count, uint64_t sequence);
+
+/*
+ * ---- confirming -------------------------------------------------------------
+ *
+ * A rebuild believes the descriptors up to the confirmed sequence as they are;
+ * one above it only while its slot holds what descriptor and slot were first
+ * written with. So unconfirmed slots must not be written again.
+ */
+
+/* The sequence that is durably confirmed. */
+uint64_t spare_confirmed(const struct spare *);
+/*
+ * Writes it into one of the superblocks; in force after the next spare_flush.
+ * The caller vouches that every descriptor of this spare up to `sequence` is
+ * of a committed change, or durably cleared. For the committing thread. Never
+ * goes back. Errors: those of the device, -ENOMEM.
+ */
+int spare_confirm(struct spare *, uint64_t sequence);
+/* Whether one of the slots was described above what is confirmed. Thread-safe. */
+bool spare_unconfirmed(struct spare *, slot_t first, uint64_t count);
 
 /* The slots whose descriptors share a table sector with that of slot. */
 void spare_table_group(const struct spare *, slot_t slot, slot_t *ret_first, uint64_t *ret_count);

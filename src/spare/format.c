@@ -19,11 +19,12 @@ struct superblock {
 	uint8_t volume[16];
 	uint8_t spare[16];
 	uint32_t spare_id;
-	uint32_t reserved;
+	uint32_t spares; /* the greatest number in the volume; 0: not known */
 	uint64_t main_sectors;
 	uint64_t slots;
-	uint64_t bytes;    /* of the region */
-	uint64_t checksum; /* XXH3 of all bytes before it */
+	uint64_t bytes;     /* of the region */
+	uint64_t confirmed; /* descriptors up to this sequence are committed or cleared */
+	uint64_t checksum;  /* XXH3 of all bytes before it */
 } __attribute__((packed));
 
 struct raw_descriptor {
@@ -80,16 +81,19 @@ static uint64_t superblock_sum(const struct superblock *s)
 	return XXH3_64bits(s, offsetof(struct superblock, checksum));
 }
 
-static void superblock_encode(void *block, const struct spare_identity *id, uint64_t bytes)
+static void superblock_encode(void *block, const struct spare_identity *id, uint64_t bytes,
+			      uint64_t confirmed)
 {
 	struct superblock s = {
 		.magic = {0},
 		.version = htole32(FORMAT_VERSION),
 		.sector_size = htole32(id->sector_size),
 		.spare_id = htole32(id->id),
+		.spares = htole32(id->spares),
 		.main_sectors = htole64(id->main_sectors),
 		.slots = htole64(spare_layout(bytes, id->sector_size).slots),
 		.bytes = htole64(bytes),
+		.confirmed = htole64(confirmed),
 	};
 
 	memcpy(s.magic, MAGIC, sizeof(s.magic));
@@ -100,8 +104,9 @@ static void superblock_encode(void *block, const struct spare_identity *id, uint
 	memcpy(block, &s, sizeof(s));
 }
 
-static int superblock_decode(const void *block, uint64_t bytes, struct spare_identity *ret)
+static int superblock_decode(const void *block, uint64_t bytes, struct spare_copy *copy)
 {
+	struct spare_identity *ret = &copy->identity;
 	struct superblock s;
 
 	memcpy(&s, block, sizeof(s));
@@ -114,37 +119,39 @@ static int superblock_decode(const void *block, uint64_t bytes, struct spare_ide
 		return -ENOENT;
 	ret->sector_size = le32toh(s.sector_size);
 	ret->id = le32toh(s.spare_id);
+	ret->spares = le32toh(s.spares);
 	ret->main_sectors = le64toh(s.main_sectors);
 	memcpy(ret->volume, s.volume, sizeof(s.volume));
 	memcpy(ret->spare, s.spare, sizeof(s.spare));
+	copy->confirmed = le64toh(s.confirmed);
 	return 0;
 }
 
 /* Into block, SPARE_BLOCK aligned bytes of the caller's. */
-static int read_block(struct device *d, uint64_t offset, void *block, struct spare_identity *ret)
+static int read_block(struct device *d, uint64_t offset, void *block, struct spare_copy *ret)
 {
-	struct spare_identity found;
 	int rc = device_read(d, block, SPARE_BLOCK, offset);
 
-	rc = rc < 0 ? rc : superblock_decode(block, d->geometry.size, &found);
-	if (rc == 0)
-		*ret = found;
-	return rc;
+	*ret = (struct spare_copy){0};
+	ret->error = rc < 0 ? rc : superblock_decode(block, d->geometry.size, ret);
+	return ret->error;
 }
 
-int superblock_read(struct device *d, uint64_t offset, struct spare_identity *ret)
+int superblock_write(struct device *d, uint64_t offset, const struct spare_identity *id,
+		     uint64_t confirmed)
 {
 	CLEANUP_FREE void *block = NULL;
 
 	if (posix_memalign(&block, SPARE_BLOCK, SPARE_BLOCK) != 0)
 		return -ENOMEM;
-	return read_block(d, offset, block, ret);
+	superblock_encode(block, id, d->geometry.size, confirmed);
+	return device_write(d, block, SPARE_BLOCK, offset);
 }
 
 int superblock_check(struct device *d, uint64_t offset, bool writing)
 {
 	CLEANUP_FREE void *block = NULL;
-	struct spare_identity found;
+	struct spare_copy found;
 	int rc;
 
 	if (posix_memalign(&block, SPARE_BLOCK, SPARE_BLOCK) != 0)
@@ -153,17 +160,32 @@ int superblock_check(struct device *d, uint64_t offset, bool writing)
 	return rc == 0 && writing ? device_write(d, block, SPARE_BLOCK, offset) : rc;
 }
 
-int spare_probe(struct device *d, struct spare_identity *ret)
+int spare_inspect(struct device *d, struct spare_copy ret[2])
 {
 	uint64_t backup = spare_layout(d->geometry.size, 512).backup_offset;
-	int rc;
+	CLEANUP_FREE void *block = NULL;
 
 	if (backup == 0)
 		return -ENOENT;
-	rc = superblock_read(d, 0, ret);
-	if (rc == 0 || rc == -EPROTO)
+	if (posix_memalign(&block, SPARE_BLOCK, SPARE_BLOCK) != 0)
+		return -ENOMEM;
+	read_block(d, 0, block, &ret[0]);
+	read_block(d, backup, block, &ret[1]);
+	return 0;
+}
+
+int spare_probe(struct device *d, struct spare_identity *ret)
+{
+	struct spare_copy copies[2];
+	int rc = spare_inspect(d, copies);
+
+	if (rc < 0)
 		return rc;
-	return superblock_read(d, backup, ret);
+	if (copies[0].error != 0 && copies[0].error != -EPROTO)
+		copies[0] = copies[1];
+	if (copies[0].error == 0)
+		*ret = copies[0].identity;
+	return copies[0].error;
 }
 
 /* The table is cleared first: a spare is one of ours only when it is whole. */
@@ -179,7 +201,7 @@ int spare_format(struct device *d, const struct spare_identity *id)
 	for (uint64_t at = l.table_offset; rc == 0 && at < l.slots_offset; at += SPARE_BLOCK)
 		rc = device_write(d, block, SPARE_BLOCK, at);
 	rc = rc < 0 ? rc : device_flush(d);
-	superblock_encode(block, id, d->geometry.size);
+	superblock_encode(block, id, d->geometry.size, 0);
 	rc = rc < 0 ? rc : device_write(d, block, SPARE_BLOCK, 0);
 	rc = rc < 0 ? rc : device_write(d, block, SPARE_BLOCK, l.backup_offset);
 	return rc < 0 ? rc : device_flush(d);

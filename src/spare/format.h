@@ -24,13 +24,11 @@ void descriptor_encode(void *to, const struct spare_identity *, slot_t slot,
 int descriptor_decode(const void *from, const struct spare_identity *, slot_t slot,
 		      struct descriptor *ret);
 
-/*
- * Reads one superblock. -ENOENT: not one of ours or damaged, -EPROTO: newer
- * format, or a device error.
- */
-int superblock_read(struct device *, uint64_t offset, struct spare_identity *ret);
-
-/* Reads one, and writes it again as it is if asked. The same errors. */
+/* Reads one, and writes it again as it is if asked. The errors of struct spare_copy. */
 int superblock_check(struct device *, uint64_t offset, bool writing);
+
+/* Replaces one. Not durable before a flush. -ENOMEM, or those of the device. */
+int superblock_write(struct device *, uint64_t offset, const struct spare_identity *,
+		     uint64_t confirmed);
 
 #endif

@@ -29,34 +29,42 @@ static void bit_clear(uint64_t *bits, slot_t i)
 
 /* ---- life ------------------------------------------------------------------- */
 
-static int check_identity(struct device *d, const struct spare_identity *expected,
-			  bool *ret_damaged, struct error *err)
+bool spare_same(const struct spare_identity *a, const struct spare_identity *b)
 {
-	struct spare_identity found, backup;
-	uint64_t backup_offset = spare_layout(d->geometry.size, expected->sector_size).backup_offset;
-	int first, second, rc;
+	return uuid_compare(a->volume, b->volume) == 0 && uuid_compare(a->spare, b->spare) == 0 &&
+	       a->id == b->id && a->sector_size == b->sector_size &&
+	       a->main_sectors == b->main_sectors;
+}
 
-	if (backup_offset == 0)
+static int check_identity(struct spare *s, bool *ret_damaged, struct error *err)
+{
+	const struct spare_identity *expected = &s->identity;
+	struct spare_copy copy[2];
+	int rc = spare_inspect(s->device, copy);
+
+	if (rc == -ENOENT)
 		return error_set(err, EBADMSG, "spare %u is too small to be the one of this volume; "
 				 "give the right file back its place", expected->id);
-	first = superblock_read(d, 0, &found);
-	second = superblock_read(d, backup_offset, &backup);
-	rc = first == 0 ? 0 : second == 0 ? 0 : first == -EPROTO ? first : second;
-	if (rc == -EPROTO)
+	if (rc < 0)
+		return error_set(err, -rc, "out of memory; end other programs");
+	rc = copy[0].error == 0 || copy[0].error == -EPROTO ? copy[0].error : copy[1].error;
+	if (rc == -EPROTO && copy[1].error != 0)
 		return error_set(err, EPROTO, "spare %u has a newer format; use a newer remapfs",
 				 expected->id);
-	if (rc < 0)
+	if (copy[0].error < 0 && copy[1].error < 0)
 		return error_set(err, EBADMSG, "spare %u carries no remapfs superblock (%s); give "
-				 "the right file back its place", expected->id, errno_name(-rc));
-	if (first < 0)
-		found = backup;
-	if (uuid_compare(found.volume, expected->volume) != 0 ||
-	    uuid_compare(found.spare, expected->spare) != 0 || found.id != expected->id ||
-	    found.sector_size != expected->sector_size ||
-	    found.main_sectors != expected->main_sectors)
+				 "the right file back its place, or if it is the right one, rewrite "
+				 "them with 'remapctl check --repair'", expected->id,
+				 errno_name(-rc));
+	s->older = copy[0].error < 0 ? 0 : 1;
+	if (!spare_same(&copy[!s->older].identity, expected))
 		return error_set(err, EBADMSG, "spare %u belongs to another volume or is another "
 				 "spare; give the right file back its place", expected->id);
-	*ret_damaged = first < 0 || second < 0 || memcmp(&found, &backup, sizeof(found)) != 0;
+	*ret_damaged = copy[0].error < 0 || copy[1].error < 0 ||
+		       !spare_same(&copy[s->older].identity, expected);
+	if (!*ret_damaged && copy[s->older].confirmed > copy[!s->older].confirmed)
+		s->older = !s->older;
+	s->confirmed = s->written = copy[!s->older].confirmed;
 	return 0;
 }
 
@@ -87,9 +95,10 @@ int spare_open(struct device *device, const struct spare_identity *expected, str
 	s->identity = *expected;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_mutex_init(&s->flushing, NULL);
-	rc = check_identity(device, expected, ret_damaged, err);
+	pthread_mutex_init(&s->superblocks, NULL);
+	s->layout = spare_layout(device->geometry.size, expected->sector_size);
+	rc = check_identity(s, ret_damaged, err);
 	if (rc == 0) {
-		s->layout = spare_layout(device->geometry.size, expected->sector_size);
 		rc = allocate_state(s);
 		if (rc < 0)
 			error_set(err, -rc, "out of memory; end other programs");
@@ -109,8 +118,10 @@ void spare_close(struct spare *s)
 	device_close(s->device);
 	pthread_mutex_destroy(&s->lock);
 	pthread_mutex_destroy(&s->flushing);
+	pthread_mutex_destroy(&s->superblocks);
 	free(s->taken);
 	free(s->bad);
+	free(s->runs);
 	free(s->table);
 	free(s);
 }
@@ -254,20 +265,31 @@ int spare_write(struct spare *s, const void *buf, slot_t first, uint64_t count)
 int spare_flush(struct spare *s)
 {
 	HOLD_LOCK(&s->flushing);
+	uint64_t written;
 
 	if (atomic_load(&s->flush_failed))
 		return -EIO;
 	if (!atomic_exchange(&s->dirty, false))
 		return 0;
-	if (device_flush(s->device) == 0)
+	written = atomic_load(&s->written);
+	if (device_flush(s->device) == 0) {
+		note_flushed(s, written);
 		return 0;
+	}
 	atomic_store(&s->flush_failed, true);
 	return -EIO;
 }
 
+uint64_t copy_offset(const struct spare *s, unsigned copy)
+{
+	return copy == 0 ? 0 : s->layout.backup_offset;
+}
+
 int spare_alive(struct spare *s, bool writing)
 {
-	int rc = superblock_check(s->device, 0, writing);
+	/* What is put back must not be older than what was written meanwhile. */
+	HOLD_LOCK(&s->superblocks);
+	int rc = superblock_check(s->device, copy_offset(s, 0), writing);
 
-	return rc == 0 ? 0 : superblock_check(s->device, s->layout.backup_offset, writing);
+	return rc == 0 ? 0 : superblock_check(s->device, copy_offset(s, 1), writing);
 }

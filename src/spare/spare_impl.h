@@ -9,6 +9,13 @@
 
 #define NO_TABLE UINT64_MAX
 
+/* Slots that were described and are not confirmed yet. */
+struct run {
+	slot_t first;
+	uint64_t count;
+	uint64_t sequence;
+};
+
 struct spare {
 	struct device *device;
 	struct spare_identity identity;
@@ -23,10 +30,28 @@ struct spare {
 	uint64_t *bad;        /* a bit for each slot that is bad */
 	slot_t used_count, bad_count;
 	slot_t next; /* where the search for free slots goes on */
+	struct run *runs;
+	size_t run_room;
+	_Atomic(size_t) run_count; /* changes under the lock only */
+
+	pthread_mutex_t superblocks;     /* one at a time reads and rewrites them */
+	unsigned older;                  /* the copy to be written next: 0 or 1 */
+	_Atomic(uint64_t) written;       /* confirmed, but maybe not durably so */
+	_Atomic(uint64_t) confirmed;     /* durably */
 
 	/* The table sector last touched, so that neighbours cost no read. */
 	void *table;
 	uint64_t table_at; /* bytes; NO_TABLE: none */
 };
+
+/* The place of one of the two superblocks. */
+uint64_t copy_offset(const struct spare *, unsigned copy);
+
+/* ---- confirm.c: internal ------------------------------------------------------ */
+
+/* -ENOMEM. Before descriptors of that sequence are written. */
+int note_described(struct spare *, slot_t first, uint64_t count, uint64_t sequence);
+/* A flush that began after `written` was `sequence` is over. */
+void note_flushed(struct spare *, uint64_t sequence);
 
 #endif

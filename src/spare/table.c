@@ -72,13 +72,51 @@ static int update(struct spare *s, slot_t first, uint64_t count, struct descript
 int spare_describe(struct spare *s, slot_t first, uint64_t count, sector_t sector,
 		   uint64_t sequence, const uint32_t *sums)
 {
-	return update(s, first, count,
+	int rc = note_described(s, first, count, sequence);
+
+	return rc < 0 ? rc : update(s, first, count,
 		      (struct descriptor){.sector = sector, .sequence = sequence}, sums);
 }
 
 int spare_clear(struct spare *s, slot_t first, uint64_t count)
 {
 	return update(s, first, count, (struct descriptor){0}, NULL);
+}
+
+/* Clears those of the table sector of slot `first` up to `end` that are of sequence. */
+static int clear_in_sector(struct spare *s, slot_t first, slot_t end, uint64_t sequence)
+{
+	bool found = false;
+	int rc = load(s, first);
+
+	/* What cannot be read is no descriptor. */
+	if (rc < 0)
+		return errno_is_media(-rc) ? 0 : rc;
+	for (slot_t slot = first; slot < end; slot++) {
+		char *at = (char *)s->table + slot % per_sector(s) * DESCRIPTOR_BYTES;
+		struct descriptor d;
+
+		if (descriptor_decode(at, &s->identity, slot, &d) < 0 || d.sequence != sequence)
+			continue;
+		memset(at, 0, DESCRIPTOR_BYTES);
+		found = true;
+	}
+	return found ? save(s) : 0;
+}
+
+int spare_clear_sequence(struct spare *s, slot_t first, uint64_t count, uint64_t sequence)
+{
+	int result = 0;
+
+	for (slot_t slot = first, end; slot < first + count; slot = end) {
+		int rc;
+
+		end = slot - slot % per_sector(s) + per_sector(s);
+		end = end < first + count ? end : first + count;
+		rc = clear_in_sector(s, slot, end, sequence);
+		result = rc < 0 ? rc : result;
+	}
+	return result;
 }
 
 void spare_table_group(const struct spare *s, slot_t slot, slot_t *ret_first, uint64_t *ret_count)

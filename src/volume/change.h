@@ -30,6 +30,8 @@ struct change {
 	int64_t *spent;
 	size_t extent_count, bad_count, event_count, spent_count;
 
+	spare_id_t confirm; /* asks for nothing but commit_confirm: see commit.c */
+
 	/* The committer's. */
 	struct change *next;
 	uint64_t sequence;

@@ -10,6 +10,8 @@
 /* More than this waits only when the database has been down for long. */
 #define KEPT_MAX 10000
 
+#define CONFIRM_ALL UINT32_MAX /* no spare has this number */
+
 static struct spare *spare_by_id(struct committer *m, spare_id_t id)
 {
 	for (size_t i = 0; i < m->spare_count; i++)
@@ -59,7 +61,8 @@ static int apply_list(struct store *s, const struct change *list)
 static void set_results(struct change *list, int rc, bool uncertain)
 {
 	for (; list; list = list->next) {
-		if (list->result)
+		/* What only confirms has no part in the transaction. */
+		if (list->result || list->confirm)
 			continue;
 		list->result = rc;
 		list->uncertain = uncertain;
@@ -157,6 +160,20 @@ static void describe(struct committer *m, struct change *c)
 	}
 }
 
+/* What stands on the spare of a sector that main is to hold again; NULL: nothing. */
+static const struct extent *stale_of(const struct committer *m, const struct extent *cured,
+				     spare_id_t spare)
+{
+	for (size_t i = 0; i < m->stale_count; i++) {
+		const struct extent *e = &m->stale[i].extent;
+
+		if (e->spare == spare && e->start < extent_end(cured) &&
+		    cured->start < extent_end(e))
+			return e;
+	}
+	return NULL;
+}
+
 /* The first extent that the change puts on the spare; NULL: none. */
 static const struct extent *uses_spare(const struct change *c, spare_id_t spare)
 {
@@ -167,32 +184,153 @@ static const struct extent *uses_spare(const struct change *c, spare_id_t spare)
 	return NULL;
 }
 
+/* The first that a rebuild would still find there, though main holds it again. */
+static const struct extent *contradicts(const struct committer *m, const struct change *c,
+					spare_id_t spare)
+{
+	const struct extent *stale = NULL;
+
+	for (size_t i = 0; !stale && c->result == 0 && i < c->extent_count; i++)
+		if (c->extents[i].extent.state == SECTOR_GOOD)
+			stale = stale_of(m, &c->extents[i].extent, spare);
+	return stale;
+}
+
+static bool wants_flush(const struct committer *m, const struct change *c, struct spare *spare)
+{
+	if (c->confirm == CONFIRM_ALL)
+		return spare_unconfirmed(spare, 0, SLOT_MAX);
+	return c->confirm == spare_id(spare) || uses_spare(c, spare_id(spare)) ||
+	       contradicts(m, c, spare_id(spare));
+}
+
+/*
+ * ---- confirming: see spare/confirm.c ---------------------------------------------------
+ *
+ * A round confirms the rounds before it, with the flush that it needs anyway.
+ * Of its own it cannot: it is not committed yet.
+ */
+
+/* The greatest sequence that the spare may confirm. */
+static uint64_t confirmable(const struct committer *m, spare_id_t spare)
+{
+	uint64_t sequence = m->settled < m->cap ? m->settled : m->cap - 1;
+
+	for (size_t i = 0; i < m->stale_count; i++)
+		if (m->stale[i].extent.spare == spare && m->stale[i].sequence <= sequence)
+			sequence = m->stale[i].sequence - 1;
+	return sequence;
+}
+
+/* Tries again what could not be cleared. */
+static void clear_stale(struct committer *m, struct spare *spare)
+{
+	for (size_t i = 0; i < m->stale_count; i++) {
+		struct stale *s = &m->stale[i];
+
+		if (s->extent.spare == spare_id(spare) && !s->cleared)
+			s->cleared = spare_clear_sequence(spare, s->extent.slot, s->extent.count,
+							  s->sequence) == 0;
+	}
+}
+
+/* The spare was flushed: what had been cleared before is so for good. */
+static void forget_stale(struct committer *m, spare_id_t spare)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < m->stale_count; i++)
+		if (m->stale[i].extent.spare != spare || !m->stale[i].cleared)
+			m->stale[kept++] = m->stale[i];
+	m->stale_count = kept;
+}
+
+static int flush_spare(struct committer *m, struct spare *spare)
+{
+	int rc, confirmed;
+
+	clear_stale(m, spare);
+	/* Whether it can be confirmed matters to those who overwrite: they look. */
+	confirmed = spare_confirm(spare, confirmable(m, spare_id(spare)));
+	rc = spare_flush(spare);
+	if (rc == 0)
+		forget_stale(m, spare_id(spare));
+	if (confirmed < 0)
+		log_warning("neither superblock of spare %u can be written (%s): replace this "
+			    "spare soon", spare_id(spare), errno_name(-confirmed));
+	return rc;
+}
+
+/* A change that needs what the spare did not do is not recorded. */
+static void refuse_users(struct committer *m, struct change *list, struct spare *spare, int rc)
+{
+	for (struct change *c = list; c; c = c->next) {
+		const struct extent *e = rc < 0 ? uses_spare(c, spare_id(spare)) : NULL;
+		const struct extent *stale = contradicts(m, c, spare_id(spare));
+
+		if (e || stale)
+			refuse(c, e ? e : stale, rc < 0 ? -rc : EIO, rc < 0);
+		if (rc < 0 && c->confirm == spare_id(spare))
+			c->result = rc;
+	}
+}
+
 /* Contract 1: durable on the spare before the row that points at it. */
 static void flush_spares(struct committer *m, struct change *list)
 {
 	for (size_t i = 0; i < m->spare_count; i++) {
 		struct spare *spare = m->spares[i];
-		bool used = false;
-		int rc;
+		bool wanted = false;
 
-		for (struct change *c = list; c && !used; c = c->next)
-			used = uses_spare(c, spare_id(spare));
-		rc = used ? spare_flush(spare) : 0;
-		for (struct change *c = list; rc < 0 && c; c = c->next)
-			if (uses_spare(c, spare_id(spare)))
-				refuse(c, uses_spare(c, spare_id(spare)), -rc, true);
+		for (struct change *c = list; c && !wanted; c = c->next)
+			wanted = wants_flush(m, c, spare);
+		if (wanted)
+			refuse_users(m, list, spare, flush_spare(m, spare));
 	}
 }
 
-/* What was described but not recorded must not be found by a rebuild. */
+static void note_stale(struct committer *m, const struct extent *e, uint64_t sequence,
+		       bool cleared)
+{
+	if (m->stale_count == m->stale_room) {
+		size_t room = m->stale_room * 2 + 16;
+		struct stale *more = realloc(m->stale, room * sizeof(*more));
+
+		if (!more) {
+			m->cap = sequence < m->cap ? sequence : m->cap;
+			return;
+		}
+		m->stale = more;
+		m->stale_room = room;
+	}
+	m->stale[m->stale_count++] = (struct stale){*e, sequence, cleared};
+}
+
+/*
+ * What was described but not recorded must not be found by a rebuild. Where it
+ * is not known whether it was recorded, the next open looks, and describes it
+ * again if so.
+ */
 static void undescribe(struct committer *m, struct change *c)
 {
 	for (size_t i = 0; i < c->extent_count; i++) {
 		const struct extent *e = &c->extents[i].extent;
+		int rc;
 
-		if (e->state == SECTOR_REMAPPED)
-			spare_clear(spare_by_id(m, e->spare), e->slot, e->count);
+		if (e->state != SECTOR_REMAPPED)
+			continue;
+		rc = spare_clear_sequence(spare_by_id(m, e->spare), e->slot, e->count, c->sequence);
+		note_stale(m, e, c->sequence, rc == 0);
 	}
+}
+
+/* Nothing of either list goes to the database. */
+static bool only_confirms(const struct change *kept, const struct change *list)
+{
+	for (; list; list = list->next)
+		if (!list->confirm)
+			return false;
+	return !kept;
 }
 
 /*
@@ -263,10 +401,13 @@ static int run_round(struct committer *m, struct change *kept, struct change *li
 	for (struct change *c = list; c; c = c->next)
 		describe(m, c);
 	flush_spares(m, list);
+	if (only_confirms(kept, list))
+		return 0;
 	rc = record(m, kept, list);
 	for (struct change *c = list; c; c = c->next)
-		if (c->described && c->result < 0 && !c->uncertain)
+		if (c->described && c->result < 0)
 			undescribe(m, c);
+	m->settled = m->sequence;
 	atomic_store(&m->failed, rc < 0);
 	if (rc == 0)
 		atomic_fetch_add(&m->commits, 1);
@@ -313,6 +454,26 @@ int commit_change(struct committer *m, struct change *c)
 			commit_round(m);
 	}
 	return c->result;
+}
+
+int commit_confirm(struct committer *m, struct spare *spare, slot_t first, uint64_t count)
+{
+	/* Twice, when the first flush only made durable that others were cleared. */
+	for (int i = 0; i < 2 && spare_unconfirmed(spare, first, count); i++) {
+		struct change c = {.confirm = spare_id(spare)};
+		int rc = commit_change(m, &c);
+
+		if (rc < 0)
+			return rc;
+	}
+	return spare_unconfirmed(spare, first, count) ? -EIO : 0;
+}
+
+void commit_confirm_all(struct committer *m)
+{
+	struct change c = {.confirm = CONFIRM_ALL};
+
+	commit_change(m, &c);
 }
 
 /* Moves the content of c into the queue of kept changes. The lock is held. */
@@ -410,6 +571,8 @@ int committer_start(struct committer *m, struct store *store, struct spare **spa
 		.spares = spares,
 		.spare_count = spare_count,
 		.sequence = first_sequence,
+		.settled = first_sequence,
+		.cap = UINT64_MAX,
 	};
 	m->waiting_end = &m->waiting;
 	m->kept_end = &m->kept;
@@ -438,6 +601,7 @@ int committer_stop(struct committer *m)
 		rc = commit_round(m);
 	pthread_mutex_unlock(&m->lock);
 	free_changes(m->kept);
+	free(m->stale);
 	pthread_mutex_destroy(&m->lock);
 	pthread_cond_destroy(&m->idle);
 	pthread_cond_destroy(&m->work);

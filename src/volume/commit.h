@@ -15,11 +15,23 @@
 #include "remapfs/spare.h"
 #include "volume/change.h"
 
+/* Described, not recorded: cleared, but not known to be so durably. */
+struct stale {
+	struct extent extent;
+	uint64_t sequence;
+	bool cleared;
+};
+
 struct committer {
 	struct store *store;
 	struct spare **spares;
 	size_t spare_count;
-	uint64_t sequence; /* of the last change; only the committing thread's */
+	uint64_t sequence; /* of the last change; this and what follows: the committing thread's */
+	/* Up to here all descriptors are of committed changes, or in stale. */
+	uint64_t settled;
+	struct stale *stale;
+	size_t stale_count, stale_room;
+	uint64_t cap; /* there was no memory for a stale one: never confirmed from here on */
 
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t idle;  /* somebody stopped committing */
@@ -36,7 +48,8 @@ struct committer {
 
 /*
  * store and spares stay the caller's and must outlive the committer. Sequence
- * numbers begin above first_sequence. -ENOMEM, -EAGAIN: no thread.
+ * numbers begin above first_sequence, which all spares have confirmed.
+ * -ENOMEM, -EAGAIN: no thread.
  */
 int committer_start(struct committer *, struct store *, struct spare **, size_t spare_count,
 		    uint64_t first_sequence);
@@ -54,6 +67,16 @@ int committer_stop(struct committer *);
  *              the transaction may or may not be durable
  */
 int commit_change(struct committer *, struct change *);
+
+/*
+ * Slots of the spare that were committed are to be overwritten: sees to it that
+ * a rebuild believes their descriptors all the same. Costs one flush of the
+ * spare, the first time, unless a later round saw to it already. An error: it
+ * cannot be had, the slots must not be overwritten.
+ */
+int commit_confirm(struct committer *, struct spare *, slot_t first, uint64_t count);
+/* The same for all slots of all spares, as far as it can be had. */
+void commit_confirm_all(struct committer *);
 
 /*
  * Records what has happened and cannot be undone (pending sectors, events).

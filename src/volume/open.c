@@ -240,7 +240,13 @@ static int record_opening(struct volume *v, const char *opener, struct error *er
 static int start_committer(struct volume *v, struct error *err)
 {
 	uint64_t first = store_volume(v->store)->opens << SEQUENCE_EPOCH;
-	int rc = committer_start(&v->committer, v->store, v->spares, v->spare_count, first);
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < v->spare_count; i++) {
+		rc = spare_confirm(v->spares[i], first);
+		rc = rc < 0 ? rc : spare_flush(v->spares[i]);
+	}
+	rc = committer_start(&v->committer, v->store, v->spares, v->spare_count, first);
 
 	if (rc < 0)
 		return error_set(err, -rc, "cannot start a thread: %s; end other programs",
@@ -338,6 +344,8 @@ int volume_close(struct volume *v)
 	struct change change = {0};
 	struct event event = {.kind = EVENT_CLOSED};
 
+	/* So that a rebuild need not ask whether slots still hold what they were given. */
+	commit_confirm_all(&v->committer);
 	/* Without it, the next opening tells of an end without warning. */
 	if (rc == 0) {
 		change_event(&change, &event);

@@ -54,6 +54,7 @@ static int write_in_place(struct write_isolation *w, const struct extent *e)
 {
 	const void *data = data_at(w, e->start);
 	struct volume *v = w->volume;
+	struct spare *spare;
 	int rc;
 
 	switch (e->state) {
@@ -63,7 +64,9 @@ static int write_in_place(struct write_isolation *w, const struct extent *e)
 			note_written(v, e->start);
 		return rc;
 	case SECTOR_REMAPPED:
-		return spare_write(volume_spare(v, e->spare), data, e->slot, e->count);
+		spare = volume_spare(v, e->spare);
+		rc = commit_confirm(&v->committer, spare, e->slot, e->count);
+		return rc < 0 ? rc : spare_write(spare, data, e->slot, e->count);
 	case SECTOR_PENDING:
 		/* Main had given up on what a slot then lost: do not go back to it. */
 		if (e->spare != ON_MAIN)

@@ -208,7 +208,7 @@ static void both_superblocks_damaged(void **state)
 	assert_refused(d, &identity, EBADMSG);
 }
 
-/* Every bit of the 88 bytes of a superblock counts. */
+/* Every bit of the 96 bytes of a superblock counts. */
 static void any_flipped_bit_is_damage(void **state)
 {
 	struct device *d = new_device();
@@ -217,7 +217,7 @@ static void any_flipped_bit_is_damage(void **state)
 	(void)state;
 	assert_int_equal(spare_format(d, &identity), 0);
 	damage(spare_layout(SPARE_BYTES, 512).backup_offset);
-	for (unsigned bit = 0; bit < 8 * 88; bit++) {
+	for (unsigned bit = 0; bit < 8 * 96; bit++) {
 		int rc;
 
 		ram->data[bit / 8] ^= (uint8_t)(1u << bit % 8);

@@ -1,0 +1,89 @@
+/*
+ * The confirmed sequence: which descriptors a rebuild may believe as they are.
+ *
+ *   Every descriptor up to it is of a committed change, or durably cleared.
+ *
+ * A descriptor above it is believed only while its slot holds what was first
+ * written there. So a slot must not be overwritten before it is confirmed, and
+ * `runs` knows those that are not. They are few: each round of the committing
+ * thread confirms the rounds before it. That makes a list cheaper than a bit
+ * for each slot.
+ *
+ * The number goes into one superblock at a time, the older one, so that a torn
+ * write loses neither the other copy nor what that confirms.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "remapfs/cleanup.h"
+#include "spare/spare_impl.h"
+
+int note_described(struct spare *s, slot_t first, uint64_t count, uint64_t sequence)
+{
+	HOLD_LOCK(&s->lock);
+
+	if (s->run_count == s->run_room) {
+		size_t room = s->run_room * 2 + 16;
+		struct run *more = realloc(s->runs, room * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		s->runs = more;
+		s->run_room = room;
+	}
+	s->runs[s->run_count++] = (struct run){first, count, sequence};
+	return 0;
+}
+
+void note_flushed(struct spare *s, uint64_t sequence)
+{
+	HOLD_LOCK(&s->lock);
+	size_t kept = 0;
+
+	if (sequence <= atomic_load(&s->confirmed))
+		return;
+	atomic_store(&s->confirmed, sequence);
+	for (size_t i = 0; i < s->run_count; i++)
+		if (s->runs[i].sequence > sequence)
+			s->runs[kept++] = s->runs[i];
+	atomic_store(&s->run_count, kept);
+}
+
+bool spare_unconfirmed(struct spare *s, slot_t first, uint64_t count)
+{
+	if (atomic_load(&s->run_count) == 0)
+		return false;
+	HOLD_LOCK(&s->lock);
+	for (size_t i = 0; i < s->run_count; i++)
+		if (s->runs[i].first < first + count &&
+		    first < s->runs[i].first + s->runs[i].count)
+			return true;
+	return false;
+}
+
+uint64_t spare_confirmed(const struct spare *s)
+{
+	return atomic_load(&s->confirmed);
+}
+
+int spare_confirm(struct spare *s, uint64_t sequence)
+{
+	HOLD_LOCK(&s->superblocks);
+	int rc;
+
+	if (sequence <= atomic_load(&s->written))
+		return 0;
+	rc = superblock_write(s->device, copy_offset(s, s->older), &s->identity, sequence);
+	/* That one cannot be written: better the other one alone than none. */
+	if (rc < 0 && rc != -ENOMEM) {
+		s->older = !s->older;
+		rc = superblock_write(s->device, copy_offset(s, s->older), &s->identity, sequence);
+	}
+	if (rc == 0) {
+		s->older = !s->older;
+		atomic_store(&s->written, sequence);
+	}
+	/* After the write: a flush that begins once this returned must see it. */
+	atomic_store(&s->dirty, true);
+	return rc;
+}

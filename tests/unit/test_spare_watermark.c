@@ -1,0 +1,264 @@
+/*
+ * include/remapfs/spare.h and src/volume/commit.h: what a spare confirms, and
+ * that no slot is written again before it is.
+ */
+#include "volume_fixture.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "disrupt.h"
+#include "remapfs/spare.h"
+#include "spare_fixture.h"
+#include "volume/volume_impl.h"
+
+#define MAKE_SURE(call) assert_int_equal(call, 0)
+
+/* What a rebuild would find of it: the greater of the two. */
+static uint64_t on_medium(struct device *d)
+{
+	struct spare_copy copy[2];
+
+	MAKE_SURE(spare_inspect(d, copy));
+	assert_true(copy[0].error == 0 || copy[1].error == 0);
+	if (copy[0].error || (copy[1].error == 0 && copy[1].confirmed > copy[0].confirmed))
+		return copy[1].confirmed;
+	return copy[0].confirmed;
+}
+
+static void superblocks_take_turns(void **state)
+{
+	struct spare *s = open_formatted(&identity);
+	struct spare_copy copy[2];
+
+	(void)state;
+	assert_int_equal(spare_confirmed(s), 0);
+	for (uint64_t w = 1; w < 10; w++) {
+		MAKE_SURE(spare_confirm(s, w));
+		assert_int_equal(spare_confirmed(s), w - 1); /* not yet durable */
+		MAKE_SURE(spare_flush(s));
+		assert_int_equal(spare_confirmed(s), w);
+		MAKE_SURE(spare_inspect(spare_device(s), copy));
+		assert_int_equal(copy[0].confirmed + copy[1].confirmed, 2 * w - 1);
+	}
+	/* It never goes back. */
+	MAKE_SURE(spare_confirm(s, 3));
+	MAKE_SURE(spare_flush(s));
+	assert_int_equal(on_medium(spare_device(s)), 9);
+	spare_close(s);
+}
+
+static void a_lost_copy_is_written_first(void **state)
+{
+	uint64_t where[] = {0, spare_layout(SPARE_BYTES, 512).backup_offset};
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct device *d = new_device();
+		struct spare_copy copy[2];
+		struct spare *s;
+		bool damaged;
+
+		MAKE_SURE(spare_format(d, &identity));
+		ram->data[where[i] + 20] ^= 0x40;
+		MAKE_SURE(spare_open(d, &identity, &s, &damaged, NULL));
+		MAKE_SURE(spare_confirm(s, 5));
+		MAKE_SURE(spare_inspect(d, copy));
+		assert_int_equal(copy[0].error, 0);
+		assert_int_equal(copy[1].error, 0);
+		assert_int_equal(copy[i].confirmed, 5);
+		assert_int_equal(copy[!i].confirmed, 0);
+		spare_close(s);
+	}
+}
+
+/* One that cannot be written: the other one takes it. */
+static void a_superblock_that_cannot_be_written(void **state)
+{
+	struct spare *s = open_formatted(&identity);
+
+	(void)state;
+	ram->fail_to = 512;
+	ram->fail_error[RAM_WRITE] = -EIO;
+	for (uint64_t w = 1; w < 4; w++)
+		MAKE_SURE(spare_confirm(s, w));
+	assert_int_equal(on_medium(spare_device(s)), 3);
+	ram->fail_to = SPARE_BYTES;
+	assert_int_equal(spare_confirm(s, 4), -EIO);
+	assert_int_equal(on_medium(spare_device(s)), 3);
+	spare_close(s);
+}
+
+static void slots_are_unconfirmed_until_a_flush(void **state)
+{
+	struct spare *s = open_formatted(&identity);
+	uint32_t sums[8] = {0};
+
+	(void)state;
+	assert_false(spare_unconfirmed(s, 0, 100));
+	MAKE_SURE(spare_describe(s, 10, 4, 100, 1, sums));
+	MAKE_SURE(spare_describe(s, 20, 2, 200, 2, sums));
+	assert_false(spare_unconfirmed(s, 0, 10));
+	assert_false(spare_unconfirmed(s, 14, 6));
+	assert_true(spare_unconfirmed(s, 13, 1));
+	assert_true(spare_unconfirmed(s, 5, 6));
+	MAKE_SURE(spare_flush(s));
+	assert_true(spare_unconfirmed(s, 10, 1));
+	MAKE_SURE(spare_confirm(s, 1));
+	assert_true(spare_unconfirmed(s, 10, 1));
+	MAKE_SURE(spare_flush(s));
+	assert_false(spare_unconfirmed(s, 10, 4));
+	assert_true(spare_unconfirmed(s, 21, 1));
+	MAKE_SURE(spare_confirm(s, 2));
+	ram->fail_error[RAM_FLUSH] = -EIO;
+	assert_int_equal(spare_flush(s), -EIO);
+	assert_true(spare_unconfirmed(s, 21, 1));
+	spare_close(s);
+}
+
+static void only_the_named_sequence_is_cleared(void **state)
+{
+	struct spare *s = open_formatted(&identity);
+	uint32_t sums[40] = {0};
+	uint8_t *table = ram->data + spare_layout(SPARE_BYTES, 512).table_offset;
+
+	(void)state;
+	MAKE_SURE(spare_describe(s, 0, 40, 100, 1, sums));
+	MAKE_SURE(spare_describe(s, 5, 20, 300, 2, sums));
+	MAKE_SURE(spare_clear_sequence(s, 0, 40, 1));
+	for (unsigned slot = 0; slot < 40; slot++)
+		assert_int_equal(table[slot * 32 + 24] != 0, slot >= 5 && slot < 25);
+	spare_close(s);
+}
+
+/* ---- in a volume ------------------------------------------------------------------ */
+
+static struct spare *first_spare(void)
+{
+	return volume_spare(volume, 1);
+}
+
+static bool slot_unconfirmed(sector_t sector)
+{
+	struct extent e = map_get(volume->map, sector, 1);
+
+	assert_int_equal(e.state, SECTOR_REMAPPED);
+	return spare_unconfirmed(first_spare(), e.slot, 1);
+}
+
+static uint64_t sequence_of(sector_t sector)
+{
+	char query[100];
+
+	snprintf(query, sizeof(query), "SELECT sequence FROM remap WHERE main_sector = %llu",
+		 (unsigned long long)sector);
+	return ask_number(query);
+}
+
+static void rounds_confirm_those_before(void **state)
+{
+	(void)state;
+	bad_sectors(100, 10, FAULT_ON_WRITE);
+	assert_written(100, 1, 1);
+	assert_true(slot_unconfirmed(100));
+	assert_true(spare_confirmed(first_spare()) < sequence_of(100));
+	assert_written(102, 1, 1);
+	assert_false(slot_unconfirmed(100));
+	assert_true(slot_unconfirmed(102));
+	assert_true(spare_confirmed(first_spare()) >= sequence_of(100));
+	assert_true(spare_confirmed(first_spare()) < sequence_of(102));
+	assert_int_equal(on_medium(spare_device(first_spare())), spare_confirmed(first_spare()));
+}
+
+static void a_slot_is_confirmed_before_it_is_overwritten(void **state)
+{
+	uint64_t commits;
+
+	(void)state;
+	bad_sectors(100, 10, FAULT_ON_WRITE);
+	assert_written(100, 1, 1);
+	commits = status_now().commits;
+	assert_true(slot_unconfirmed(100));
+	assert_written(100, 1, 2);
+	assert_false(slot_unconfirmed(100));
+	assert_true(on_medium(spare_device(first_spare())) >= sequence_of(100));
+	/* Without a transaction: a locked database does not stop it. */
+	assert_int_equal(status_now().commits, commits);
+	assert_read(100, 1, 2);
+}
+
+/* It cannot be had: the slot keeps what it has, the sector moves. */
+static void a_slot_that_cannot_be_confirmed_is_left(void **state)
+{
+	const struct disruption flush = {.file = "/spare1", .calls = DISRUPT_SYNC, .error = EIO};
+
+	(void)state;
+	bad_sectors(100, 10, FAULT_ON_WRITE);
+	assert_written(100, 1, 1);
+	disrupt(&flush);
+	assert_int_equal(write_sectors_of(100, 1, 2), -EIO);
+	disrupt_end();
+	assert_read(100, 1, 1);
+}
+
+/* What was described but not recorded is not confirmed before it is durably cleared. */
+static void what_was_not_recorded_is_not_confirmed(void **state)
+{
+	const struct disruption full = {.file = "/volume-wal", .calls = DISRUPT_WRITE,
+					.error = ENOSPC};
+	uint64_t lost;
+
+	(void)state;
+	bad_sectors(100, 10, FAULT_ON_WRITE);
+	assert_written(100, 1, 1);
+	disrupt(&full);
+	assert_int_equal(write_sectors_of(102, 1, 1), -EIO);
+	disrupt_end();
+	lost = volume->committer.sequence;
+	assert_true(volume->committer.stale_count > 0);
+	assert_written(104, 1, 1);
+	/* That flush made it durable that 102 was cleared: the next may confirm. */
+	assert_int_equal(volume->committer.stale_count, 0);
+	assert_true(spare_confirmed(first_spare()) < lost);
+	assert_written(106, 1, 1);
+	assert_true(spare_confirmed(first_spare()) >= sequence_of(104));
+}
+
+static void everything_is_confirmed_at_the_end(void **state)
+{
+	struct file_device_options o = {.role = "spare"};
+	struct device *d;
+	uint64_t sequence;
+
+	(void)state;
+	bad_sectors(100, 10, FAULT_ON_WRITE);
+	assert_written(100, 10, 1);
+	sequence = sequence_of(100);
+	close_volume();
+	MAKE_SURE(file_device_open(at("spare1"), &o, &d, NULL));
+	assert_true(on_medium(d) >= sequence);
+	device_close(d);
+	open_volume();
+	assert_true(spare_confirmed(first_spare()) > sequence);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, volume_setup, volume_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(superblocks_take_turns),
+		cmocka_unit_test(a_lost_copy_is_written_first),
+		cmocka_unit_test(a_superblock_that_cannot_be_written),
+		cmocka_unit_test(slots_are_unconfirmed_until_a_flush),
+		cmocka_unit_test(only_the_named_sequence_is_cleared),
+		TEST(rounds_confirm_those_before),
+		TEST(a_slot_is_confirmed_before_it_is_overwritten),
+		TEST(a_slot_that_cannot_be_confirmed_is_left),
+		TEST(what_was_not_recorded_is_not_confirmed),
+		TEST(everything_is_confirmed_at_the_end),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
