@@ -17,7 +17,8 @@ CREATE TABLE volume (
   main_path     TEXT    NOT NULL CHECK (main_path LIKE '/%'),
   main_sectors  INTEGER NOT NULL CHECK (main_sectors BETWEEN 1 AND 8796093022208),
   sector_size   INTEGER NOT NULL CHECK (sector_size IN (512, 4096)),
-  opens         INTEGER NOT NULL DEFAULT 0 CHECK (opens >= 0) -- the epoch of sequence numbers
+  opens         INTEGER NOT NULL DEFAULT 0 CHECK (opens >= 0), -- the epoch of sequence numbers
+  map_sum       INTEGER NOT NULL DEFAULT 0 -- exclusive or of the XXH3-64 of all rows of remap and pending
 ) STRICT;
 
 CREATE TABLE spare (

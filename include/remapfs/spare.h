@@ -54,6 +54,9 @@ bool spare_same(const struct spare_identity *, const struct spare_identity *);
  */
 int spare_format(struct device *, const struct spare_identity *);
 
+/* Writes both superblocks, the table stays: for a spare that lost both. Not flushed. */
+int spare_write_superblocks(struct device *, const struct spare_identity *, uint64_t confirmed);
+
 /*
  * Reads the identity from either superblock. -ENOENT: neither is one of ours
  * (or both are damaged), -EPROTO: of a newer format; or a device error. *ret is set with 0 only.
@@ -163,6 +166,40 @@ uint64_t spare_confirmed(const struct spare *);
 int spare_confirm(struct spare *, uint64_t sequence);
 /* Whether one of the slots was described above what is confirmed. Thread-safe. */
 bool spare_unconfirmed(struct spare *, slot_t first, uint64_t count);
+
+/*
+ * ---- the table as a whole: for the thread that alone has the spare --------------
+ */
+
+enum descriptor_state { DESCRIPTOR_NONE, DESCRIPTOR_VALID, DESCRIPTOR_DAMAGED };
+
+struct slot_descriptor {
+	enum descriptor_state state;
+	sector_t sector; /* these with DESCRIPTOR_VALID only */
+	uint64_t sequence;
+	uint32_t data_sum;
+};
+
+/* A sector of the table. */
+struct slot_group {
+	slot_t first;
+	uint64_t count;
+	bool unreadable; /* all of it DESCRIPTOR_DAMAGED */
+	struct slot_descriptor slots[4096 / 32];
+};
+
+/*
+ * Calls fn for the table sector by sector, in order, read in large pieces, and
+ * stops with what fn returned when that is not 0. Otherwise -ENOMEM, or an
+ * error of the device that is not of the media.
+ */
+int spare_each_group(struct spare *, int (*fn)(void *context, struct slot_group *),
+		     void *context);
+/* Writes the table sector whole; damaged ones become free. Durable after spare_flush. */
+int spare_write_group(struct spare *, const struct slot_group *);
+/* Writes the older superblock anew. */
+int spare_rewrite_superblock(struct spare *);
+bool spare_slot_bad(struct spare *, slot_t);
 
 /* The slots whose descriptors share a table sector with that of slot. */
 void spare_table_group(const struct spare *, slot_t slot, slot_t *ret_first, uint64_t *ret_count);

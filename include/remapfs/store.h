@@ -57,6 +57,16 @@ int store_can_create(const char *path, struct error *err);
 int store_create(const char *path, const struct store_volume *volume,
 		 const struct store_spare *spares, size_t spare_count, struct error *err);
 
+/*
+ * The same of a volume that was lost: fill adds its rows, as part of the one
+ * transaction, and "rebuilt". With set_aside, what is at path, and what SQLite
+ * left beside it, is renamed to path.old, which must not exist; without it, a
+ * log left beside a missing database is all that is set aside.
+ */
+int store_recreate(const char *path, const struct store_volume *volume,
+		   const struct store_spare *spares, size_t spare_count, bool set_aside,
+		   int (*fill)(void *context, struct store *), void *context, struct error *err);
+
 enum store_mode { STORE_READ, STORE_WRITE };
 
 /*
@@ -78,7 +88,8 @@ const struct store_spare *store_spares(const struct store *, size_t *ret_count);
 
 /*
  * Calls fn for every remapped or pending extent, in the order of their
- * sectors, and stops with what fn returned when that is not 0.
+ * sectors, and stops with what fn returned when that is not 0. -EUCLEAN after
+ * the last: their sum is not the one that the volume keeps, so some are wrong.
  */
 int store_each_extent(struct store *, int (*fn)(void *context, const struct extent *),
 		      void *context);
@@ -89,8 +100,33 @@ int store_each_bad_slots(struct store *,
 /* The caller frees *ret. */
 int store_load_faults(struct store *, struct fault **ret, size_t *ret_count);
 
-/* Whether the last use as a daemon ended without store events "closed". */
+/* How the last use as a daemon ended; STORE_UNCLEAN: without a word. */
+enum store_life { STORE_NEW, STORE_CLOSED, STORE_UNCLEAN };
+int store_last_life(struct store *, enum store_life *ret);
 int store_was_unclean(struct store *, bool *ret);
+
+/* The sequence of the remap that the sector is part of. -ENOENT: it is not remapped. */
+int store_sequence_of(struct store *, sector_t, uint64_t *ret);
+
+/*
+ * The remaps on one spare in the order of their slots: begin, next until it
+ * returns 0 (1: *ret is one more row), end. Other calls may come in between.
+ */
+struct placed {
+	sector_t sector;
+	uint64_t count;
+	slot_t slot;
+	uint64_t sequence;
+};
+int store_placed_begin(struct store *, spare_id_t);
+int store_placed_next(struct store *, struct placed *ret);
+void store_placed_end(struct store *);
+
+/*
+ * Asks SQLite whether the file is whole, and whether the rows keep the rules
+ * of the schema. found gets one line for each thing that is wrong.
+ */
+int store_check(struct store *, void (*found)(void *context, const char *line), void *context);
 
 struct store_totals {
 	uint64_t remapped_sectors, pending_sectors;
@@ -171,6 +207,8 @@ enum event_kind {
 	EVENT_FAULTS_CLEARED,  /* simulated */
 	EVENT_GAVE_UP,         /* the worker died again and again; the mount was ended */
 	EVENT_FAULT_SPENT,     /* a simulated fault that does not last has ended */
+	EVENT_REPAIRED,        /* the format of a spare, from the database */
+	EVENT_REBUILT,         /* the database, from the spares */
 };
 
 struct event {

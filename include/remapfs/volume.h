@@ -40,13 +40,13 @@ struct volume_parts {
 };
 
 /*
- * Locks the volume at path against every other process: contract 8. Returns a
- * descriptor that holds the lock, also in children that inherit it, until all
- * copies of it are closed. It must stay open for as long as this process uses
- * the database (closing it drops the locks of SQLite as well). -EBUSY: another
- * one holds it, and still did after wait_ms; err has the line.
+ * Locks the volume at path against every other process: contract 8. *ret_fd
+ * holds the lock, also in children that inherit it, until all copies of it are
+ * closed. It must stay open for as long as this process uses the database
+ * (closing it drops the locks of SQLite as well). -EBUSY: another one holds it,
+ * and still did after wait_ms; or as open(2). err has the line.
  */
-int volume_lock(const char *path, unsigned wait_ms, struct error *err);
+int volume_lock(const char *path, unsigned wait_ms, int *ret_fd, struct error *err);
 
 struct volume_options {
 	bool read_only;

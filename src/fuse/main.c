@@ -152,8 +152,7 @@ static int run(struct program *p)
 		error_set(&err, EAGAIN, "cannot go to the background; end other programs");
 		return fail(EXIT_SYSTEM, &err);
 	}
-	volume_fd = volume_lock(p->volume, LOCK_WAIT_MS, &err);
-	if (volume_fd < 0)
+	if (volume_lock(p->volume, LOCK_WAIT_MS, &volume_fd, &err) < 0)
 		return fail(EXIT_MOUNT, &err);
 	return supervisor_run(&p->options, volume_fd, daemon_ready);
 }

@@ -66,6 +66,18 @@ uint64_t spare_confirmed(const struct spare *s)
 	return atomic_load(&s->confirmed);
 }
 
+int spare_rewrite_superblock(struct spare *s)
+{
+	HOLD_LOCK(&s->superblocks);
+	int rc = superblock_write(s->device, copy_offset(s, s->older), &s->identity,
+				  atomic_load(&s->written));
+
+	if (rc == 0)
+		s->older = !s->older;
+	atomic_store(&s->dirty, true);
+	return rc;
+}
+
 int spare_confirm(struct spare *s, uint64_t sequence)
 {
 	HOLD_LOCK(&s->superblocks);

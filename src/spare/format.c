@@ -207,6 +207,14 @@ int spare_format(struct device *d, const struct spare_identity *id)
 	return rc < 0 ? rc : device_flush(d);
 }
 
+int spare_write_superblocks(struct device *d, const struct spare_identity *id, uint64_t confirmed)
+{
+	uint64_t backup = spare_layout(d->geometry.size, id->sector_size).backup_offset;
+	int rc = superblock_write(d, 0, id, confirmed);
+
+	return rc < 0 ? rc : superblock_write(d, backup, id, confirmed);
+}
+
 /* ---- descriptors ----------------------------------------------------------------- */
 
 uint32_t spare_data_sum(const void *sector, uint32_t sector_size)

@@ -233,6 +233,13 @@ void spare_mark_bad(struct spare *s, slot_t first, uint64_t count)
 	}
 }
 
+bool spare_slot_bad(struct spare *s, slot_t slot)
+{
+	HOLD_LOCK(&s->lock);
+
+	return bit_get(s->bad, slot);
+}
+
 bool spare_fail(struct spare *s)
 {
 	return !atomic_exchange(&s->failed, true);

@@ -14,26 +14,43 @@
 #include "remapfs/cleanup.h"
 #include "store/statement.h"
 
-static int fill(struct store *s, const struct store_volume *v, const struct store_spare *spares,
-		size_t spare_count)
-{
-	struct event created = {.kind = EVENT_CREATED};
-	int rc = store_run(s, store_bind(s, SQL_VOLUME_INSERT, "ttii", v->uuid, v->main_path,
-					 (int64_t)v->main_sectors, (int64_t)v->sector_size));
+/* What the new database shall hold. */
+struct content {
+	const struct store_volume *volume;
+	const struct store_spare *spares;
+	size_t spare_count;
+	int (*fill)(void *context, struct store *);
+	void *context;
+};
 
-	for (size_t i = 0; rc == 0 && i < spare_count; i++)
+static int tell_created(void *context, struct store *s)
+{
+	const struct content *c = context;
+	struct event created = {.kind = EVENT_CREATED};
+
+	snprintf(created.detail, sizeof(created.detail), "%llu sectors of %u bytes, %zu spare%s",
+		 (unsigned long long)c->volume->main_sectors, c->volume->sector_size,
+		 c->spare_count, c->spare_count == 1 ? "" : "s");
+	return store_add_event(s, &created);
+}
+
+static int fill(struct store *s, const struct content *c)
+{
+	const struct store_volume *v = c->volume;
+	const struct store_spare *spares = c->spares;
+	int rc = store_run(s, store_bind(s, SQL_VOLUME_INSERT, "ttiii", v->uuid, v->main_path,
+					 (int64_t)v->main_sectors, (int64_t)v->sector_size,
+					 (int64_t)v->opens));
+
+	for (size_t i = 0; rc == 0 && i < c->spare_count; i++)
 		rc = store_run(s, store_bind(s, SQL_SPARE_INSERT, "ittiii", (int64_t)spares[i].id,
 					     spares[i].uuid, spares[i].path,
 					     (int64_t)spares[i].offset, (int64_t)spares[i].length,
 					     (int64_t)spares[i].slots));
-	snprintf(created.detail, sizeof(created.detail), "%llu sectors of %u bytes, %zu spare%s",
-		 (unsigned long long)v->main_sectors, v->sector_size, spare_count,
-		 spare_count == 1 ? "" : "s");
-	return rc < 0 ? rc : store_add_event(s, &created);
+	return rc < 0 ? rc : c->fill(c->context, s);
 }
 
-static int make(const char *path, const struct store_volume *volume,
-		const struct store_spare *spares, size_t spare_count, struct error *err)
+static int make(const char *path, const struct content *content, struct error *err)
 {
 	struct store *s;
 	int rc = store_connect(NULL, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &s, err);
@@ -43,7 +60,7 @@ static int make(const char *path, const struct store_volume *volume,
 	rc = store_migrate(s, 0, err);
 	if (rc == 0) {
 		rc = store_begin(s);
-		rc = rc < 0 ? rc : fill(s, volume, spares, spare_count);
+		rc = rc < 0 ? rc : fill(s, content);
 		rc = rc < 0 ? rc : store_commit(s);
 		/* From the start, so that no later opening changes the file for it. */
 		if (rc == 0 && sqlite3_exec(s->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL) !=
@@ -97,8 +114,61 @@ int store_can_create(const char *path, struct error *err)
 	return 0;
 }
 
-int store_create(const char *path, const struct store_volume *volume,
-		 const struct store_spare *spares, size_t spare_count, struct error *err)
+/* ---- what is in the way ---------------------------------------------------------- */
+
+static const char *const beside[] = {"", "-wal", "-shm", "-journal"};
+
+/* A log without its database would be taken for that of the new one. */
+static int refuse_leftovers(const char *path, struct error *err)
+{
+	for (size_t i = 1; i < 4; i++) {
+		CLEANUP_FREE char *name = NULL;
+
+		if (asprintf(&name, "%s%s", path, beside[i]) < 0) {
+			name = NULL;
+			return error_set(err, ENOMEM, "out of memory; end other programs");
+		}
+		if (access(name, F_OK) == 0)
+			return error_set(err, EEXIST, "'%s' is left over from another database; "
+					 "move it away", name);
+	}
+	return 0;
+}
+
+static int set_one_aside(const char *path, const char *suffix, struct error *err)
+{
+	CLEANUP_FREE char *from = NULL;
+	CLEANUP_FREE char *to = NULL;
+
+	if (asprintf(&from, "%s%s", path, suffix) < 0)
+		from = NULL;
+	if (asprintf(&to, "%s.old%s", path, suffix) < 0)
+		to = NULL;
+	if (!from || !to)
+		return error_set(err, ENOMEM, "out of memory; end other programs");
+	if (access(from, F_OK) < 0)
+		return 0;
+	/* link(2) never replaces. */
+	if (link(from, to) < 0 || unlink(from) < 0)
+		return error_set(err, errno, "cannot move '%s' to '%s': %s; move it away", from, to,
+				 strerror(errno));
+	return 0;
+}
+
+static int set_all_aside(const char *path, struct error *err)
+{
+	int rc = 0;
+
+	/* The database first: without it the rest is nobody's. */
+	for (size_t i = 0; rc == 0 && i < 4; i++)
+		rc = set_one_aside(path, beside[i], err);
+	return rc;
+}
+
+/* ---- making ------------------------------------------------------------------------ */
+
+static int create(const char *path, const struct content *content, bool set_aside,
+		  struct error *err)
 {
 	CLEANUP_FREE char *draft = NULL;
 	CLEANUP_CLOSE int fd = make_draft(path, &draft, err);
@@ -106,7 +176,9 @@ int store_create(const char *path, const struct store_volume *volume,
 
 	if (fd < 0)
 		return fd;
-	rc = make(draft, volume, spares, spare_count, err);
+	rc = make(draft, content, err);
+	if (rc == 0 && (set_aside || access(path, F_OK) < 0))
+		rc = set_aside ? set_all_aside(path, err) : refuse_leftovers(path, err);
 	/* link(2), unlike rename(2), never replaces what is there. */
 	if (rc == 0 && link(draft, path) < 0)
 		rc = error_set(err, errno, "cannot make volume '%s': %s; choose another name", path,
@@ -118,4 +190,23 @@ int store_create(const char *path, const struct store_volume *volume,
 	}
 	unlink(draft);
 	return rc;
+}
+
+int store_create(const char *path, const struct store_volume *volume,
+		 const struct store_spare *spares, size_t spare_count, struct error *err)
+{
+	struct content c = {volume, spares, spare_count, tell_created, &c};
+	int rc = refuse_leftovers(path, err);
+
+	return rc < 0 ? rc : create(path, &c, false, err);
+}
+
+int store_recreate(const char *path, const struct store_volume *volume,
+		   const struct store_spare *spares, size_t spare_count, bool set_aside,
+		   int (*fill_rows)(void *context, struct store *), void *context, struct error *err)
+{
+	const struct content c = {volume, spares, spare_count, fill_rows, context};
+
+	/* A log may lie there although the database is gone. */
+	return create(path, &c, set_aside || access(path, F_OK) < 0, err);
 }

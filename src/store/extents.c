@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "store/statement.h"
 
@@ -18,10 +19,24 @@ static const char *text_or_null(const char *text)
 	return text[0] ? text : NULL;
 }
 
+/*
+ * SQLite has no checksums: a flipped bit in a row is another row to it, and
+ * would send a sector somewhere else. So the volume keeps a sum of all of them.
+ */
+static uint64_t sum_of(const struct extent *e, uint64_t sequence)
+{
+	const uint64_t words[] = {e->state, e->start, e->count, e->spare, e->slot,
+				  e->state == SECTOR_REMAPPED ? sequence : 0};
+
+	return XXH3_64bits(words, sizeof(words));
+}
+
 static int insert(struct store *s, const struct row *r)
 {
 	const struct extent *e = &r->extent;
 	bool on_spare = e->spare != ON_MAIN;
+
+	s->map_sum ^= sum_of(e, r->sequence);
 
 	if (e->state == SECTOR_REMAPPED)
 		return store_run(s, store_bind(s, SQL_REMAP_INSERT, "iiiiitt", (int64_t)e->start,
@@ -76,6 +91,7 @@ static int cut(struct store *s, enum sector_state state, sector_t start, sector_
 		struct extent e = old.extent;
 
 		rc = store_run(s, store_bind(s, delete, "i", (int64_t)e.start));
+		s->map_sum ^= sum_of(&e, old.sequence);
 		if (rc == 0 && e.start < start) {
 			old.extent = extent_part(e, e.start, start - e.start);
 			rc = insert(s, &old);
@@ -106,9 +122,15 @@ int store_set_extent(struct store *s, const struct extent *e, int error, uint64_
 int store_each_extent(struct store *s, int (*fn)(void *context, const struct extent *),
 		      void *context)
 {
-	sqlite3_stmt *row = store_statement(s, SQL_EXTENTS);
-	int rc;
+	sqlite3_stmt *row = store_bind(s, SQL_MAP_SUM_READ, "");
+	uint64_t sum;
+	int rc = store_step(s, row);
 
+	if (rc <= 0)
+		return rc < 0 ? rc : -EUCLEAN;
+	sum = (uint64_t)sqlite3_column_int64(row, 0);
+	store_done(row);
+	row = store_statement(s, SQL_EXTENTS);
 	while ((rc = store_step(s, row)) > 0) {
 		struct extent e = {
 			.start = (sector_t)sqlite3_column_int64(row, 0),
@@ -118,13 +140,52 @@ int store_each_extent(struct store *s, int (*fn)(void *context, const struct ext
 			.slot = (slot_t)sqlite3_column_int64(row, 4),
 		};
 
+		sum ^= sum_of(&e, (uint64_t)sqlite3_column_int64(row, 5));
 		rc = fn(context, &e);
 		if (rc != 0) {
 			store_done(row);
 			return rc;
 		}
 	}
-	return rc;
+	return rc < 0 ? rc : sum ? -EUCLEAN : 0;
+}
+
+int store_sequence_of(struct store *s, sector_t sector, uint64_t *ret)
+{
+	struct row row;
+	int rc = overlapping(s, SECTOR_REMAPPED, sector, sector + 1, &row);
+
+	if (rc > 0)
+		*ret = row.sequence;
+	return rc > 0 ? 0 : rc < 0 ? rc : -ENOENT;
+}
+
+/* ---- by slot ------------------------------------------------------------------------ */
+
+int store_placed_begin(struct store *s, spare_id_t spare)
+{
+	return store_bind(s, SQL_PLACED, "i", (int64_t)spare) ? 0 : store_errno(s);
+}
+
+int store_placed_next(struct store *s, struct placed *ret)
+{
+	sqlite3_stmt *row = s->statements[SQL_PLACED];
+	int rc = store_step(s, row);
+
+	if (rc <= 0)
+		return rc;
+	*ret = (struct placed){
+		.sector = (sector_t)sqlite3_column_int64(row, 0),
+		.count = (uint64_t)sqlite3_column_int64(row, 1),
+		.slot = (slot_t)sqlite3_column_int64(row, 2),
+		.sequence = (uint64_t)sqlite3_column_int64(row, 3),
+	};
+	return 1;
+}
+
+void store_placed_end(struct store *s)
+{
+	store_done(s->statements[SQL_PLACED]);
 }
 
 /* ---- bad slots --------------------------------------------------------------------- */

@@ -24,6 +24,8 @@ static const char *const names[] = {
 	[EVENT_FAULTS_CLEARED] = "faults_cleared",
 	[EVENT_GAVE_UP] = "gave_up",
 	[EVENT_FAULT_SPENT] = "fault_spent",
+	[EVENT_REPAIRED] = "repaired",
+	[EVENT_REBUILT] = "rebuilt",
 };
 
 int store_add_event(struct store *s, const struct event *e)
@@ -49,7 +51,7 @@ int store_add_event(struct store *s, const struct event *e)
 	return store_run(s, insert);
 }
 
-int store_was_unclean(struct store *s, bool *ret)
+int store_last_life(struct store *s, enum store_life *ret)
 {
 	sqlite3_stmt *row = store_statement(s, SQL_HISTORY_LIFE);
 	char event[16] = "";
@@ -60,8 +62,18 @@ int store_was_unclean(struct store *s, bool *ret)
 	if (rc > 0)
 		store_text(row, 0, event, sizeof(event));
 	store_done(row);
-	*ret = strcmp(event, "opened") == 0;
+	*ret = !event[0] ? STORE_NEW : strcmp(event, "closed") == 0 ? STORE_CLOSED : STORE_UNCLEAN;
 	return 0;
+}
+
+int store_was_unclean(struct store *s, bool *ret)
+{
+	enum store_life life;
+	int rc = store_last_life(s, &life);
+
+	if (rc == 0)
+		*ret = life == STORE_UNCLEAN;
+	return rc;
 }
 
 int store_totals(struct store *s, struct store_totals *ret)

@@ -19,9 +19,14 @@ static const char *const sql[SQL_COUNT] = {
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_ROLLBACK] = "ROLLBACK",
 	[SQL_VOLUME_INSERT] = "INSERT INTO volume (id, uuid, created_at, main_path, main_sectors,"
-			      " sector_size) VALUES (1, ?, " NOW ", ?, ?, ?)",
+			      " sector_size, opens) VALUES (1, ?, " NOW ", ?, ?, ?, ?)",
 	[SQL_VOLUME_READ] = "SELECT uuid, main_path, main_sectors, sector_size, opens FROM volume",
 	[SQL_VOLUME_COUNT_OPEN] = "UPDATE volume SET opens = opens + 1 RETURNING opens",
+	[SQL_MAP_SUM_READ] = "SELECT map_sum FROM volume",
+	/* SQLite has no exclusive or. Neither half overflows. */
+	[SQL_MAP_SUM_CHANGE] = "UPDATE volume SET map_sum = (map_sum | ?1) - (map_sum & ?1)",
+	[SQL_PLACED] = "SELECT main_sector, sectors, slot, sequence FROM remap"
+		       " WHERE spare_id = ? ORDER BY slot",
 	[SQL_SPARE_INSERT] = "INSERT INTO spare (id, uuid, added_at, path, \"offset\", length,"
 			     " slots) VALUES (?, ?, " NOW ", ?, ?, ?, ?)",
 	[SQL_SPARE_READ] = "SELECT id, uuid, path, \"offset\", length, slots FROM spare"
@@ -38,8 +43,9 @@ static const char *const sql[SQL_COUNT] = {
 	[SQL_PENDING_OVERLAP] = "SELECT sector, sectors, spare_id, slot, 0, error, at"
 		OVERLAP("pending", "sector"),
 	/* Both halves are in the order of their keys: SQLite merges, it does not sort. */
-	[SQL_EXTENTS] = "SELECT main_sector, sectors, 1, spare_id, slot FROM remap UNION ALL"
-			" SELECT sector, sectors, 2, spare_id, slot FROM pending ORDER BY 1",
+	[SQL_EXTENTS] = "SELECT main_sector, sectors, 1, spare_id, slot, sequence FROM remap"
+			" UNION ALL SELECT sector, sectors, 2, spare_id, slot, 0 FROM pending"
+			" ORDER BY 1",
 	[SQL_BAD_SLOT_INSERT] = "INSERT INTO bad_slot (spare_id, slot, slots, error, at)"
 				" VALUES (?, ?, ?, ?, " NOW ")",
 	[SQL_BAD_SLOT_NEXT] = "SELECT slot, slots FROM bad_slot WHERE spare_id = ?1 AND"

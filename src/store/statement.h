@@ -16,6 +16,9 @@ enum statement {
 	SQL_VOLUME_INSERT,
 	SQL_VOLUME_READ,
 	SQL_VOLUME_COUNT_OPEN,
+	SQL_MAP_SUM_READ,
+	SQL_MAP_SUM_CHANGE,
+	SQL_PLACED,
 	SQL_SPARE_INSERT,
 	SQL_SPARE_READ,
 	SQL_SPARE_USAGE,
@@ -48,6 +51,7 @@ enum statement {
 struct store {
 	sqlite3 *db;
 	sqlite3_stmt *statements[SQL_COUNT]; /* prepared at first use */
+	uint64_t map_sum; /* what the open transaction changes volume.map_sum by */
 	struct store_volume volume;
 	struct store_spare *spares;
 	size_t spare_count;

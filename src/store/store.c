@@ -104,8 +104,8 @@ static int sqlite_error(struct store *s, int rc, const char *path, struct error 
 		return error_set(err, EBUSY, "volume '%s' is locked by another program; end that "
 				 "one's transaction", path);
 	if (rc == -EUCLEAN)
-		return error_set(err, EUCLEAN, "volume '%s' is damaged (%s); restore it from a "
-				 "copy", path, sqlite3_errcode(s->db) == SQLITE_OK
+		return error_set(err, EUCLEAN, "volume '%s' is damaged (%s); make a new one of its "
+				 "spares with 'remapctl rebuild --force'", path, sqlite3_errcode(s->db) == SQLITE_OK
 				 ? "its rows are missing" : sqlite3_errmsg(s->db));
 	return error_set(err, -rc, "cannot use volume '%s': %s; check the file, its folder and "
 			 "the disk they are on", path, sqlite3_errmsg(s->db));
@@ -121,14 +121,15 @@ static int check_version(struct store *s, const char *path, enum store_mode mode
 		return sqlite_error(s, store_errno(s), path, err);
 	if (application != APPLICATION_ID)
 		return error_set(err, EUCLEAN, "'%s' is not a remapfs volume; give the file that "
-				 "'remapctl create' made", path);
+				 "'remapctl create' made, or if this was it, see 'remapctl rebuild "
+				 "--help'", path);
 	version = pragma(s, "user_version");
 	if (version > newest_version())
 		return error_set(err, EUCLEAN, "volume '%s' has version %d, newer than %d; use a "
 				 "newer remapfs", path, version, newest_version());
 	if (version < 1)
-		return error_set(err, EUCLEAN, "volume '%s' is damaged (version %d); restore it "
-				 "from a copy", path, version);
+		return error_set(err, EUCLEAN, "volume '%s' is damaged (version %d); make a new one "
+				 "of its spares with 'remapctl rebuild --force'", path, version);
 	if (version == newest_version())
 		return 0;
 	if (mode == STORE_READ)
@@ -145,7 +146,8 @@ static int check_file(const char *path, struct error *err)
 	if (stat(path, &st) < 0)
 		return error_set(err, errno, "cannot open volume '%s': %s; %s", path,
 				 strerror(errno), errno == ENOENT
-				 ? "make one with 'remapctl create'" : "check the path");
+				 ? "make one with 'remapctl create', or of its spares if it was "
+				   "lost with 'remapctl rebuild'" : "check the path");
 	if (!S_ISREG(st.st_mode))
 		return error_set(err, EUCLEAN, "'%s' is not a remapfs volume; give the file that "
 				 "'remapctl create' made", path);
@@ -286,11 +288,19 @@ int store_count_open(struct store *s)
 
 int store_begin(struct store *s)
 {
+	s->map_sum = 0;
 	return store_run(s, store_statement(s, SQL_BEGIN));
 }
 
 int store_commit(struct store *s)
 {
+	if (s->map_sum) {
+		int rc = store_run(s, store_bind(s, SQL_MAP_SUM_CHANGE, "i", (int64_t)s->map_sum));
+
+		if (rc < 0)
+			return rc;
+		s->map_sum = 0;
+	}
 	return store_run(s, store_statement(s, SQL_COMMIT));
 }
 

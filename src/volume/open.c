@@ -9,45 +9,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <time.h>
+#include <unistd.h>
 
 #include "remapfs/cleanup.h"
 #include "remapfs/log.h"
+#include "volume/cross.h"
+#include "volume/lock.h"
 #include "volume/volume_impl.h"
 
-/* Sequence numbers of one life lie above those of all lives before it. */
-#define SEQUENCE_EPOCH 40
-
 /* ---- opening the parts ---------------------------------------------------------------- */
-
-/* flock(2): the fcntl locks of SQLite do not see it, nor it them. */
-int volume_lock(const char *path, unsigned wait_ms, struct error *err)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), rc;
-
-	if (fd < 0)
-		return error_set(err, errno, "cannot open volume '%s': %s; %s", path,
-				 strerror(errno), errno == ENOENT
-				 ? "make one with 'remapctl create'" : "check the path");
-	for (unsigned waited = 0;; waited += 50) {
-		struct timespec pause = {.tv_nsec = 50 * 1000000};
-
-		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-			return fd;
-		if (errno != EWOULDBLOCK || waited >= wait_ms)
-			break;
-		nanosleep(&pause, NULL);
-	}
-	if (errno == EWOULDBLOCK)
-		rc = error_set(err, EBUSY, "volume '%s' is in use by another remapfs; unmount that "
-			       "one first", path);
-	else
-		rc = error_set(err, errno, "cannot lock volume '%s': %s; use a file system with "
-			       "locks", path, strerror(errno));
-	close(fd);
-	return rc;
-}
 
 int volume_note(const char *path, const struct event *event)
 {
@@ -75,13 +45,12 @@ static int open_device(struct volume *v, const char *path, const struct file_dev
 /* Locks the database file first: nothing is read of it that may still change. */
 static int open_store(struct volume *v, const char *path, struct error *err)
 {
+	int rc;
+
 	if (v->options.parts)
 		return store_open_on(v->options.parts->vfs, path, STORE_WRITE, &v->store, err);
-	if (!v->options.locked)
-		v->lock_fd = volume_lock(path, v->options.lock_wait_ms, err);
-	if (!v->options.locked && v->lock_fd < 0)
-		return v->lock_fd;
-	return store_open(path, STORE_WRITE, &v->store, err);
+	rc = v->options.locked ? 0 : volume_lock(path, v->options.lock_wait_ms, &v->lock_fd, err);
+	return rc < 0 ? rc : store_open(path, STORE_WRITE, &v->store, err);
 }
 
 static void warn_indirect(const struct device *d, const char *role, const char *path)
@@ -120,13 +89,22 @@ static int open_main(struct volume *v, struct error *err)
 	return rc < 0 ? error_set(err, ENOMEM, "out of memory; end other programs") : 0;
 }
 
+/* Spares are in the order of their numbers. */
+static spare_id_t last_spare(const struct volume *v)
+{
+	size_t count;
+	const struct store_spare *infos = store_spares(v->store, &count);
+
+	return count ? infos[count - 1].id : 0;
+}
+
 static int open_spare(struct volume *v, const struct store_spare *info, struct error *err)
 {
 	struct file_device_options o = {.role = "spare", .offset = info->offset,
 					.length = info->length,
 					.lock_wait_ms = v->options.lock_wait_ms};
 	struct spare_identity id = {.id = info->id, .sector_size = v->sector_size,
-				    .main_sectors = v->sectors};
+				    .main_sectors = v->sectors, .spares = last_spare(v)};
 	struct device *d;
 	bool damaged = false;
 	int rc;
@@ -154,8 +132,7 @@ static int open_spare(struct volume *v, const struct store_spare *info, struct e
 		return rc;
 	}
 	if (damaged)
-		log_warning("one of the two superblocks of spare '%s' is damaged: replace this "
-			    "spare soon", info->path);
+		tell_damaged_superblock(v, v->spares[v->spare_count], info->path);
 	v->spare_count++;
 	return 0;
 }
@@ -210,7 +187,8 @@ static int load_map(struct volume *v, struct error *err)
 		return error_set(err, ENOMEM, "out of memory; end other programs");
 	if (rc < 0)
 		return error_set(err, -rc, "the map in the database contradicts itself or its "
-				 "spares; restore the database from a copy");
+				 "spares; see 'remapctl check', and make the database anew with "
+				 "'remapctl rebuild --force'");
 	return 0;
 }
 
@@ -220,8 +198,9 @@ static int load_map(struct volume *v, struct error *err)
 static int record_opening(struct volume *v, const char *opener, struct error *err)
 {
 	struct event event = {.kind = EVENT_OPENED};
-	bool unclean = false;
-	int rc = store_was_unclean(v->store, &unclean);
+	enum store_life last = STORE_NEW;
+	int rc = store_last_life(v->store, &last);
+	bool unclean = last == STORE_UNCLEAN;
 
 	snprintf(event.detail, sizeof(event.detail), "%s%s%s",
 		 opener ? opener : "", opener && unclean ? ", " : "",
@@ -240,17 +219,13 @@ static int record_opening(struct volume *v, const char *opener, struct error *er
 static int start_committer(struct volume *v, struct error *err)
 {
 	uint64_t first = store_volume(v->store)->opens << SEQUENCE_EPOCH;
-	int rc = 0;
-
-	for (size_t i = 0; rc == 0 && i < v->spare_count; i++) {
-		rc = spare_confirm(v->spares[i], first);
-		rc = rc < 0 ? rc : spare_flush(v->spares[i]);
-	}
-	rc = committer_start(&v->committer, v->store, v->spares, v->spare_count, first);
+	int rc = committer_start(&v->committer, v->store, v->spares, v->spare_count, first);
 
 	if (rc < 0)
 		return error_set(err, -rc, "cannot start a thread: %s; end other programs",
 				 strerror(-rc));
+	if (v->opening.event_count)
+		commit_later(&v->committer, &v->opening);
 	return 0;
 }
 
@@ -287,7 +262,10 @@ static int open_all(struct volume *v, const char *path, struct error *err)
 	rc = open_main(v, err);
 	rc = rc < 0 ? rc : open_spares(v, err);
 	rc = rc < 0 ? rc : load_map(v, err);
+	rc = rc < 0 ? rc : reconcile(v, err);
 	rc = rc < 0 ? rc : record_opening(v, v->options.opener, err);
+	if (rc == 0 && confirm_epoch(v) < 0)
+		rc = error_set(err, ENOMEM, "out of memory; end other programs");
 	v->options.opener = NULL; /* the caller's, who may take it back now */
 	return rc < 0 ? rc : start_committer(v, err);
 }
@@ -300,6 +278,7 @@ static void release(struct volume *v)
 		spare_close(v->spares[i]);
 	free(v->spares);
 	map_free(v->map);
+	change_clear(&v->opening);
 	store_close(v->store);
 	if (v->lock_fd >= 0)
 		close(v->lock_fd);

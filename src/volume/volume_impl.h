@@ -44,6 +44,7 @@ struct volume {
 	struct map *map;
 	struct store *store;
 	struct committer committer;
+	struct change opening; /* what is to be recorded of the opening, before that can be */
 	struct range_locks locks;
 	pthread_mutex_t marking; /* of sectors as pending: see pending.c */
 	struct evidence reading, writing; /* main */
@@ -146,6 +147,21 @@ int flush_main(struct volume *);
  * is shared or owned.
  */
 void mark_pending(struct volume *, const struct settlement *lost);
+
+/* ---- reconcile.c: while the volume is opened ---------------------------------------------- */
+
+/*
+ * Compares spares and database, the map being loaded, and repairs what a crash
+ * left. -EUCLEAN: they contradict each other, or -EIO …; nothing was changed.
+ */
+int reconcile(struct volume *, struct error *err);
+/*
+ * Confirms what was before this life, once that has begun in the database. A
+ * spare that cannot be written is failed. -ENOMEM.
+ */
+int confirm_epoch(struct volume *);
+/* Before confirm_epoch, which makes it whole. */
+void tell_damaged_superblock(struct volume *, const struct spare *, const char *path);
 
 /* ---- health.c ---------------------------------------------------------------------------- */
 

@@ -331,7 +331,7 @@ static void bad_rows_are_impossible(void **state)
 		"UPDATE remap SET main_sector = 3",
 		"UPDATE pending SET sector = 3",
 		"UPDATE bad_slot SET slot = 3",
-		"INSERT INTO volume VALUES (2, (SELECT uuid FROM volume), 'x', '/x', 1, 512, 0)",
+		"INSERT INTO volume VALUES (2, (SELECT uuid FROM volume), 'x', '/x', 1, 512, 0, 0)",
 		"UPDATE volume SET main_sectors = 5",
 		"UPDATE volume SET sector_size = 4096",
 		"UPDATE volume SET uuid = '6c1e3a1e-0d6f-4a53-9d2c-2f6f0a8b7c12'",

@@ -1,0 +1,66 @@
+/*
+ * Checking a volume that is not in use: superblocks, slot tables and database
+ * against each other, and the slots that are used.
+ */
+#ifndef REMAPFS_CHECK_H
+#define REMAPFS_CHECK_H
+
+#include "remapfs/error.h"
+#include "remapfs/extent.h"
+
+enum finding_kind {
+	FINDING_DATABASE,     /* it is damaged, or its rows break their rules */
+	FINDING_SUPERBLOCK,   /* one of the two is damaged */
+	FINDING_SUPERBLOCKS,  /* both are */
+	FINDING_MISSING,      /* a remapped sector's slot has no descriptor */
+	FINDING_DAMAGED,      /* … or a damaged one */
+	FINDING_LEFTOVER,     /* a descriptor that no row needs: of a write that was never
+				 acknowledged, or of an older place of the sector */
+	FINDING_GARBAGE,      /* a damaged descriptor of a free slot */
+	FINDING_CONTRADICTION, /* a valid descriptor says something else than the row */
+	FINDING_UNKNOWN,      /* an acknowledged remap that the database does not know */
+	FINDING_NEWER,        /* the spare was used after this database was */
+	FINDING_UNREADABLE,   /* a used slot cannot be read */
+};
+
+/* Whether something was done about it. */
+enum finding_fate { FINDING_REPAIRABLE, FINDING_REPAIRED, FINDING_LEFT };
+
+struct finding {
+	enum finding_kind kind;
+	enum finding_fate fate;
+	spare_id_t spare;  /* ON_MAIN: of the database */
+	slot_t slot;       /* with count > 0 */
+	uint64_t count;    /* of slots that follow each other */
+	sector_t sector;   /* the one that the first slot holds, or says so */
+	char detail[200];
+};
+
+/* "missing", "leftover" …; and a line for people. Static. */
+const char *finding_name(enum finding_kind);
+const char *finding_text(enum finding_kind);
+
+struct check_options {
+	const char *path; /* of the volume */
+	bool repair;
+	void (*found)(void *context, const struct finding *); /* in no particular order */
+	void *context;
+};
+
+struct check_result {
+	uint64_t repaired, left; /* findings */
+};
+
+/*
+ * Locks the volume and its parts and looks at everything; changes nothing
+ * unless asked to repair. What is repaired comes from the other side: a slot
+ * table from the database, a superblock from its copy. Nothing is repaired
+ * while database and spares contradict each other: then it is not known which
+ * of them is right.
+ *
+ * 0: see *ret. -EBUSY: the volume is in use, or as volume_open; err has the
+ * line, and nothing was changed.
+ */
+int volume_check(const struct check_options *, struct check_result *ret, struct error *err);
+
+#endif

@@ -1,0 +1,40 @@
+/*
+ * A slot table against the rows of the database. Used when a volume is opened
+ * after an end without warning, and by check.
+ */
+#ifndef VOLUME_CROSS_H
+#define VOLUME_CROSS_H
+
+#include "remapfs/check.h"
+#include "remapfs/map.h"
+#include "remapfs/spare.h"
+#include "remapfs/store.h"
+
+struct cross {
+	struct store *store;
+	struct map *map; /* of all rows */
+	struct spare *spare; /* its bad slots are marked */
+	uint64_t confirmed;  /* what it had confirmed when it was found */
+	bool repair;
+	void (*found)(void *context, const struct finding *); /* may be NULL */
+	void *context;
+
+	/* Counted, in findings as they are reported. */
+	uint64_t contradictions, repairable, repaired, left;
+
+	/* Internal. */
+	struct placed row; /* the one that the scan has come to; count 0: none is left */
+	struct finding run; /* neighbours of one kind are one finding; count 0: none */
+	void *sector;
+};
+
+/*
+ * Reads the whole table. With repair, writes it as the rows have it; the caller
+ * has made sure that nothing contradicts, and flushes. 0, -ENOMEM, or an error
+ * of store or spare.
+ */
+int cross_check(struct cross *);
+
+#define SEQUENCE_EPOCH 40 /* the bits below count the changes of one life */
+
+#endif

@@ -1,0 +1,2 @@
+/* volume_lock is public: see remapfs/volume.h. */
+#include "remapfs/volume.h"
