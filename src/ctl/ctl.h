@@ -30,6 +30,8 @@ int run_inject(int argc, char **argv);
 int run_attach(int argc, char **argv);
 int run_detach(int argc, char **argv);
 int run_upgrade(int argc, char **argv);
+int run_check(int argc, char **argv);
+int run_rebuild(int argc, char **argv);
 
 /* ---- ends that are told (usage.c) -------------------------------------------- */
 

@@ -17,6 +17,8 @@ static const struct command commands[] = {
     {"attach", run_attach, "make a block device of a mounted volume"},
     {"detach", run_detach, "undo attach"},
     {"upgrade", run_upgrade, "let a mounted volume go on with the installed program"},
+    {"check", run_check, "compare database and spares, and repair them"},
+    {"rebuild", run_rebuild, "make a lost database anew from main and spares"},
 };
 
 static int help(void)
@@ -48,6 +50,7 @@ static int help(void)
 	    " 1  refused or failed: nothing was changed, unless the message says so\n"
 	    " 2  wrong command line: unknown option or command, missing or extra\n"
 	    "    argument, malformed value\n"
+	    "Those of check are of its own.\n"
 	    "\n"
 	    "An error is one line on standard error: the cause; then what to do about it.\n");
 }

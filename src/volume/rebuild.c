@@ -1,0 +1,439 @@
+/*
+ * The map from the spares alone.
+ *
+ * Of the descriptors of one sector the newest holds that can be believed: see
+ * docs/format.md. All are gathered, sorted by sector and the newest first, and
+ * gone through once.
+ */
+#include "remapfs/rebuild.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "remapfs/cleanup.h"
+#include "remapfs/spare.h"
+#include "remapfs/store.h"
+#include "volume/cross.h"
+#include "volume/lock.h"
+
+struct part {
+	const struct part_spec *spec;
+	char *path; /* absolute */
+	struct spare *spare;
+	struct spare_identity id;
+	uint64_t length; /* bytes of the region */
+};
+
+/* One descriptor. */
+struct place {
+	sector_t sector;
+	uint64_t sequence;
+	slot_t slot;
+	uint32_t data_sum;
+	uint32_t part;
+};
+
+struct rebuild {
+	const struct rebuild_options *options;
+	struct rebuild_result result;
+	struct error *err;
+	int lock_fd; /* of the database that is set aside */
+	char *main_path;
+	struct device *main;
+	struct part *parts;
+	struct place *places;
+	size_t place_count, place_room;
+	uint32_t reading; /* the part whose table is being read */
+	uint64_t opens;   /* the last epoch that anything tells of */
+	struct store *store; /* the new one, while it is filled */
+	struct extent open;  /* extent that may go on, and its sequence; count 0: none */
+	uint64_t open_sequence;
+	void *sector_buffer;
+};
+
+static int out_of_memory(struct rebuild *r)
+{
+	return error_set(r->err, ENOMEM, "out of memory; end other programs");
+}
+
+/* ---- what is where ---------------------------------------------------------------------- */
+
+static int find(struct rebuild *r, const char *role, const char *path, char **ret)
+{
+	*ret = realpath(path, NULL);
+	if (!*ret)
+		return error_set(r->err, errno, "cannot open %s '%s': %s; check the path", role,
+				 path, strerror(errno));
+	return 0;
+}
+
+/* The old database, if there is one: it must not be in use, nor be one of the parts. */
+static int check_path(struct rebuild *r)
+{
+	const char *path = r->options->path;
+	struct stat st;
+
+	if (lstat(path, &st) < 0) {
+		if (errno != ENOENT)
+			return error_set(r->err, errno, "cannot make volume '%s': %s; choose a "
+					 "folder that exists", path, strerror(errno));
+		return store_can_create(path, r->err);
+	}
+	if (!r->options->force)
+		return error_set(r->err, EEXIST, "'%s' exists; with --force it is renamed to "
+				 "'%s.old' first", path, path);
+	if (!S_ISREG(st.st_mode))
+		return error_set(r->err, EEXIST, "'%s' is no file; choose another name", path);
+	return volume_lock(path, 0, &r->lock_fd, r->err);
+}
+
+static int check_not_a_part(struct rebuild *r, const char *part)
+{
+	struct stat a, b;
+
+	if (stat(r->options->path, &a) == 0 && stat(part, &b) == 0 && a.st_dev == b.st_dev &&
+	    a.st_ino == b.st_ino)
+		return error_set(r->err, EINVAL, "'%s' is the volume and a part of it at once; give "
+				 "each its own file", part);
+	return 0;
+}
+
+static int open_main(struct rebuild *r)
+{
+	struct file_device_options o = {.role = "main", .read_only = true};
+	int rc = find(r, "main", r->options->main.path, &r->main_path);
+
+	rc = rc < 0 ? rc : check_not_a_part(r, r->main_path);
+	return rc < 0 ? rc : file_device_open(r->main_path, &o, &r->main, r->err);
+}
+
+/* Takes over the device. */
+static int take_spare(struct rebuild *r, struct part *p, struct device *d)
+{
+	bool damaged;
+	int rc = spare_probe(d, &p->id);
+
+	if (rc < 0) {
+		device_close(d);
+		return error_set(r->err, rc == -EPROTO ? EPROTO : EBADMSG, rc == -EPROTO
+				 ? "spare '%s' has a newer format; use a newer remapfs"
+				 : "'%s' carries no superblock of a remapfs spare; give the right "
+				   "file, with the offset and length that it had", p->path);
+	}
+	p->length = d->geometry.size;
+	return spare_open(d, &p->id, &p->spare, &damaged, r->err);
+}
+
+static int open_spare(struct rebuild *r, struct part *p)
+{
+	struct file_device_options o = {.role = "spare", .offset = p->spec->offset,
+					.length = p->spec->length, .whole_blocks = true,
+					.read_only = true};
+	struct device *d;
+	int rc = find(r, "spare", p->spec->path, &p->path);
+
+	rc = rc < 0 ? rc : check_not_a_part(r, p->path);
+	rc = rc < 0 ? rc : file_device_open(p->path, &o, &d, r->err);
+	return rc < 0 ? rc : take_spare(r, p, d);
+}
+
+/* ---- whether they belong together ----------------------------------------------------------- */
+
+static int by_id(const void *a, const void *b)
+{
+	const struct part *x = a, *y = b;
+
+	return x->id.id < y->id.id ? -1 : x->id.id > y->id.id;
+}
+
+static int check_spares(struct rebuild *r)
+{
+	const struct spare_identity *first = &r->parts[0].id;
+	size_t n = r->options->spare_count;
+	spare_id_t last = 0;
+
+	qsort(r->parts, n, sizeof(*r->parts), by_id);
+	for (size_t i = 0; i < n; i++) {
+		const struct spare_identity *id = &r->parts[i].id;
+
+		if (uuid_compare(id->volume, first->volume) != 0 ||
+		    id->sector_size != first->sector_size ||
+		    id->main_sectors != first->main_sectors)
+			return error_set(r->err, EBADMSG, "'%s' and '%s' are spares of different "
+					 "volumes; give those of one", r->parts[0].path,
+					 r->parts[i].path);
+		if (i && id->id == r->parts[i - 1].id.id)
+			return error_set(r->err, EBADMSG, "'%s' and '%s' are the same spare; give "
+					 "the one that was used last", r->parts[i - 1].path,
+					 r->parts[i].path);
+		last = id->id > last ? id->id : last;
+		last = id->spares > last ? id->spares : last;
+	}
+	for (size_t i = 0; i < last; i++)
+		if (i >= n || r->parts[i].id.id != i + 1)
+			return error_set(r->err, EBADMSG, "spare %zu of %u is missing: the sectors "
+					 "on it would be lost; give all spares", i + 1, last);
+	return 0;
+}
+
+static int check_main(struct rebuild *r)
+{
+	const struct spare_identity *id = &r->parts[0].id;
+	uint64_t size = id->main_sectors * id->sector_size;
+
+	if (r->main->geometry.size != size)
+		return error_set(r->err, EBADMSG, "main '%s' has %llu bytes, the spares are for "
+				 "%llu; give the right file", r->main_path,
+				 (unsigned long long)r->main->geometry.size,
+				 (unsigned long long)size);
+	if (r->main->geometry.block_size > id->sector_size)
+		return error_set(r->err, EBADMSG, "main '%s' has sectors of %u bytes, the volume of "
+				 "%u; give the right disk", r->main_path,
+				 r->main->geometry.block_size, id->sector_size);
+	return 0;
+}
+
+static int open_all(struct rebuild *r)
+{
+	int rc = check_path(r);
+
+	rc = rc < 0 ? rc : open_main(r);
+	for (size_t i = 0; rc == 0 && i < r->options->spare_count; i++) {
+		r->parts[i].spec = &r->options->spares[i];
+		rc = open_spare(r, &r->parts[i]);
+	}
+	rc = rc < 0 ? rc : check_spares(r);
+	return rc < 0 ? rc : check_main(r);
+}
+
+/* ---- gathering -------------------------------------------------------------------------------- */
+
+static int gather_group(void *context, struct slot_group *g)
+{
+	struct rebuild *r = context;
+
+	for (uint64_t i = 0; i < g->count; i++) {
+		const struct slot_descriptor *d = &g->slots[i];
+
+		r->result.damaged += d->state == DESCRIPTOR_DAMAGED;
+		if (d->state != DESCRIPTOR_VALID)
+			continue;
+		if (d->sequence >> SEQUENCE_EPOCH > r->opens)
+			r->opens = d->sequence >> SEQUENCE_EPOCH;
+		if (r->place_count == r->place_room) {
+			size_t room = r->place_room * 2 + 1024;
+			struct place *more = realloc(r->places, room * sizeof(*more));
+
+			if (!more)
+				return -ENOMEM;
+			r->places = more;
+			r->place_room = room;
+		}
+		r->places[r->place_count++] = (struct place){d->sector, d->sequence, g->first + i,
+							     d->data_sum, r->reading};
+	}
+	return 0;
+}
+
+static int by_sector_newest_first(const void *a, const void *b)
+{
+	const struct place *x = a, *y = b;
+
+	if (x->sector != y->sector)
+		return x->sector < y->sector ? -1 : 1;
+	return x->sequence > y->sequence ? -1 : x->sequence < y->sequence;
+}
+
+static int gather(struct rebuild *r)
+{
+	for (size_t i = 0; i < r->options->spare_count; i++) {
+		struct spare *s = r->parts[i].spare;
+		int rc;
+
+		r->reading = (uint32_t)i;
+		rc = spare_each_group(s, gather_group, r);
+		if (rc == -ENOMEM)
+			return out_of_memory(r);
+		if (rc < 0)
+			return error_set(r->err, -rc, "cannot read spare '%s' (%s); check its disk",
+					 r->parts[i].path, errno_name(-rc));
+		if (spare_confirmed(s) >> SEQUENCE_EPOCH > r->opens)
+			r->opens = spare_confirmed(s) >> SEQUENCE_EPOCH;
+	}
+	if (r->result.damaged && !r->options->partial)
+		return error_set(r->err, EBADMSG, "%llu descriptors of the spares are damaged, so "
+				 "some sectors may be on a spare and not be found; repair them with "
+				 "'remapctl check' while there is a database, or go on with "
+				 "--partial", (unsigned long long)r->result.damaged);
+	qsort(r->places, r->place_count, sizeof(*r->places), by_sector_newest_first);
+	return 0;
+}
+
+/* ---- deciding ------------------------------------------------------------------------------------ */
+
+/* SECTOR_REMAPPED: it holds, SECTOR_PENDING: not known, SECTOR_GOOD: never acknowledged. */
+static int believe(struct rebuild *r, const struct place *p, enum sector_state *ret)
+{
+	struct spare *s = r->parts[p->part].spare;
+	int rc = 0;
+
+	*ret = SECTOR_REMAPPED;
+	if (p->sequence <= spare_confirmed(s))
+		return 0;
+	rc = spare_read(s, r->sector_buffer, p->slot, 1);
+	if (rc < 0 && !errno_is_media(-rc))
+		return rc;
+	if (rc < 0)
+		*ret = SECTOR_PENDING;
+	else if (spare_data_sum(r->sector_buffer, r->parts[0].id.sector_size) != p->data_sum)
+		*ret = SECTOR_GOOD;
+	return 0;
+}
+
+static int write_open(struct rebuild *r)
+{
+	struct extent e = r->open;
+	int rc = 0;
+
+	r->open.count = 0;
+	if (e.count == 0)
+		return 0;
+	rc = store_set_extent(r->store, &e, e.state == SECTOR_PENDING ? EIO : 0,
+			      r->open_sequence);
+	if (e.state == SECTOR_REMAPPED) {
+		r->result.remapped += e.count;
+		return rc;
+	}
+	/* The slot must not be given out while it says where the sector was. */
+	r->result.pending += e.count;
+	return rc < 0 ? rc : store_add_bad_slots(r->store, e.spare, e.slot, e.count, EIO);
+}
+
+static int add(struct rebuild *r, const struct place *p, enum sector_state state)
+{
+	struct extent e = {p->sector, 1, state, r->parts[p->part].id.id, p->slot};
+	int rc;
+
+	if (r->open.count && r->open.state == state && r->open.spare == e.spare &&
+	    extent_end(&r->open) == e.start && r->open.slot + r->open.count == e.slot &&
+	    r->open_sequence == p->sequence) {
+		r->open.count++;
+		return 0;
+	}
+	rc = write_open(r);
+	r->open = e;
+	r->open_sequence = p->sequence;
+	return rc;
+}
+
+static int tell_rebuilt(struct rebuild *r)
+{
+	struct event event = {.kind = EVENT_REBUILT};
+
+	snprintf(event.detail, sizeof(event.detail), "from the spares: %llu remapped sectors, %llu "
+		 "pending, %llu writes that were never acknowledged, %llu damaged descriptors",
+		 (unsigned long long)r->result.remapped, (unsigned long long)r->result.pending,
+		 (unsigned long long)r->result.passed_over,
+		 (unsigned long long)r->result.damaged);
+	return store_add_event(r->store, &event);
+}
+
+/* Called by store_recreate, in its transaction. */
+static int fill(void *context, struct store *s)
+{
+	struct rebuild *r = context;
+	uint64_t sectors = r->parts[0].id.main_sectors;
+	int rc = 0;
+
+	r->store = s;
+	for (size_t i = 0; rc == 0 && i < r->place_count;) {
+		const struct place *p = &r->places[i];
+		enum sector_state state = SECTOR_GOOD;
+
+		if (p->sector < sectors)
+			rc = believe(r, p, &state);
+		if (rc == 0 && state == SECTOR_GOOD) {
+			r->result.passed_over++;
+			i++;
+			continue;
+		}
+		rc = rc < 0 ? rc : add(r, p, state);
+		/* The older places of the same sector. */
+		while (i < r->place_count && r->places[i].sector == p->sector)
+			i++;
+	}
+	rc = rc < 0 ? rc : write_open(r);
+	return rc < 0 ? rc : tell_rebuilt(r);
+}
+
+/* ---- the new database ----------------------------------------------------------------------------- */
+
+static int make_database(struct rebuild *r)
+{
+	size_t n = r->options->spare_count;
+	CLEANUP_FREE struct store_spare *spares = calloc(n, sizeof(*spares));
+	struct store_volume volume = {
+		.main_path = r->main_path,
+		.main_sectors = r->parts[0].id.main_sectors,
+		.sector_size = r->parts[0].id.sector_size,
+		.opens = r->opens,
+	};
+
+	if (!spares)
+		return out_of_memory(r);
+	uuid_unparse_lower(r->parts[0].id.volume, volume.uuid);
+	for (size_t i = 0; i < n; i++) {
+		const struct part *p = &r->parts[i];
+
+		spares[i] = (struct store_spare){
+			.id = p->id.id,
+			.path = p->path,
+			.offset = p->spec->offset,
+			.length = p->length,
+			.slots = spare_layout(p->length, p->id.sector_size).slots,
+		};
+		uuid_unparse_lower(p->id.spare, spares[i].uuid);
+	}
+	return store_recreate(r->options->path, &volume, spares, n, r->options->force, fill, r,
+			      r->err);
+}
+
+static void let_go(struct rebuild *r)
+{
+	device_close(r->main);
+	for (size_t i = 0; r->parts && i < r->options->spare_count; i++) {
+		spare_close(r->parts[i].spare);
+		free(r->parts[i].path);
+	}
+	free(r->parts);
+	free(r->places);
+	free(r->main_path);
+	free(r->sector_buffer);
+	if (r->lock_fd >= 0)
+		close(r->lock_fd);
+}
+
+int volume_rebuild(const struct rebuild_options *options, struct rebuild_result *ret,
+		   struct error *err)
+{
+	struct rebuild r = {.options = options, .err = err, .lock_fd = -1};
+	int rc = 0;
+
+	if (options->spare_count < 1 || options->spare_count > SPARE_ID_MAX)
+		return error_set(err, EINVAL, "a volume has 1 to %u spares; add --spare PATH",
+				 SPARE_ID_MAX);
+	r.parts = calloc(options->spare_count, sizeof(*r.parts));
+	if (!r.parts || posix_memalign(&r.sector_buffer, VOLUME_ALIGNMENT, VOLUME_ALIGNMENT) != 0)
+		rc = out_of_memory(&r);
+	rc = rc < 0 ? rc : open_all(&r);
+	rc = rc < 0 ? rc : gather(&r);
+	rc = rc < 0 ? rc : make_database(&r);
+	if (rc == 0)
+		*ret = r.result;
+	let_go(&r);
+	return rc;
+}
