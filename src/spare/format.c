@@ -181,7 +181,8 @@ int spare_probe(struct device *d, struct spare_identity *ret)
 
 	if (rc < 0)
 		return rc;
-	if (copies[0].error != 0 && copies[0].error != -EPROTO)
+	if ((copies[0].error != 0 && copies[0].error != -EPROTO) ||
+	    (copies[1].error == 0 && copies[1].confirmed > copies[0].confirmed))
 		copies[0] = copies[1];
 	if (copies[0].error == 0)
 		*ret = copies[0].identity;

@@ -406,6 +406,7 @@ static int make_spare(struct creation *c, const struct part *p, const uuid_t vol
 		.id = ret->id,
 		.sector_size = c->sector_size,
 		.main_sectors = c->main.size / c->sector_size,
+		.spares = (uint32_t)c->options->spare_count,
 	};
 	int rc = verify_spare(p->device, p->path, c->options->progress, c->options->context,
 			      c->err);
