@@ -239,7 +239,7 @@ test_top_level()
 	works remapctl -h
 	works remapctl --version
 	works remapctl -V
-	for name in create status list pending history inject attach detach; do
+	for name in create status list pending history inject attach detach check rebuild; do
 		works remapctl "$name" --help
 		works remapctl "$name" -h
 	done
@@ -631,6 +631,96 @@ test_create_devices()
 	refused 1 remapctl detach "$device" # nothing is attached
 }
 
+# ---- check and rebuild ------------------------------------------------------------------
+
+test_check()
+{
+	local value
+
+	refused 16 remapctl check
+	refused 16 remapctl check ''
+	refused 16 remapctl check v.db extra
+	refused 16 remapctl check v.db --nonsense
+	refused 16 remapctl check v.db -x
+	refused 16 remapctl check v.db --repair=yes
+	refused 16 remapctl check v.db --json --raw
+	for value in '' x ',' 'slot,slot' "$long" "$hostile"; do
+		refused 16 remapctl check v.db -o "$value"
+	done
+	for value in "${not_a_volume[@]}"; do
+		refused 8 remapctl check -- "$value"
+		refused 8 remapctl check --repair -- "$value"
+	done
+	works remapctl check v.db
+	works remapctl check v.db --json
+	# A part is missing, of another size, or another one.
+	mv v-main.img kept
+	refused 8 remapctl check v.db
+	refused 8 remapctl check v.db --repair
+	truncate -s 4M v-main.img
+	refused 8 remapctl check v.db --repair
+	mv kept v-main.img
+	mv v-spare.img kept
+	refused 8 remapctl check v.db --repair
+	truncate -s 512K v-spare.img
+	refused 8 remapctl check v.db --repair
+	mv kept v-spare.img
+	works remapctl check v.db
+}
+
+rebuild_refused()
+{
+	refused 1 remapctl rebuild new.db "$@"
+}
+
+test_rebuild()
+{
+	local value good=(--main v-main.img --spare v-spare.img)
+
+	refused 2 remapctl rebuild
+	refused 2 remapctl rebuild new.db
+	refused 2 remapctl rebuild new.db --main v-main.img
+	refused 2 remapctl rebuild new.db --spare v-spare.img
+	refused 2 remapctl rebuild "${good[@]}"
+	refused 2 remapctl rebuild '' "${good[@]}"
+	refused 2 remapctl rebuild new.db extra "${good[@]}"
+	refused 2 remapctl rebuild new.db "${good[@]}" --main other.img
+	refused 2 remapctl rebuild new.db "${good[@]}" --nonsense
+	refused 2 remapctl rebuild new.db "${good[@]}" --force=yes
+	refused 2 remapctl rebuild new.db --main '' --spare v-spare.img
+	refused 2 remapctl rebuild new.db --main v-main.img --spare ''
+	refused 2 remapctl rebuild new.db --main v-main.img,offset=0 --spare v-spare.img
+	refused 2 remapctl rebuild new.db --main v-main.img,size=8M --spare v-spare.img
+	refused 2 remapctl rebuild new.db --main v-main.img --spare v-spare.img,size=1M
+	for value in '' 0 -1 x 99999999999999999999 "$long" "$hostile"; do
+		refused 2 remapctl rebuild new.db --main v-main.img --spare "v-spare.img,length=$value"
+	done
+	for value in nope folder fifo dangling circle empty /dev/null "$long" "$hostile" main.img; do
+		rebuild_refused --main "$value" --spare v-spare.img
+		rebuild_refused --main v-main.img --spare "$value"
+	done
+	rebuild_refused --main v-main.img --spare v-main.img
+	rebuild_refused --main v-main.img --spare spare.img
+	rebuild_refused --main v-main.img --spare v-spare.img --spare v-spare.img
+	rebuild_refused --main v-main.img --spare v-spare.img --spare spare.img
+	rebuild_refused --main v-main.img --spare v-spare.img,offset=4096
+	rebuild_refused --main v-main.img --spare v-spare.img,length=512K
+	# The name is taken, or none; nor may it be a part of the volume.
+	for value in v.db text folder fifo circle nowhere/new.db text/new.db "$long" "$long_name"; do
+		refused 1 remapctl rebuild "$value" "${good[@]}"
+	done
+	for value in folder fifo v-main.img v-spare.img; do
+		refused 1 remapctl rebuild --force "$value" "${good[@]}"
+	done
+	: >new.db
+	: >new.db.old
+	refused 1 remapctl rebuild --force new.db "${good[@]}"
+	rm new.db new.db.old
+	works remapctl rebuild -q new.db "${good[@]}"
+	works remapctl check new.db
+	rm new.db
+}
+
 # ---- remapfs --------------------------------------------------------------------------------
 
 test_remapfs()
@@ -693,6 +783,10 @@ test_mounted()
 	create_refused --main mnt/disk.img --spare mnt/disk.img
 	refused 1 remapctl inject v.db add --sectors 16384
 	refused 2 remapctl inject v.db add --random -1
+	refused 8 remapctl check v.db
+	refused 8 remapctl check v.db --repair
+	refused 1 remapctl rebuild new.db --main v-main.img --spare v-spare.img
+	refused 1 remapctl rebuild --force v.db --main v-main.img --spare v-spare.img
 	refused 1 remapctl attach second-mnt
 	refused 1 remapctl attach v.db /dev/null
 	refused 1 remapctl detach v.db # nothing is attached
@@ -738,6 +832,8 @@ test_create_parts
 test_create_signature
 test_create_rights
 test_create_devices
+test_check
+test_rebuild
 test_remapfs
 test_remapfs_parts
 test_mounted
