@@ -269,7 +269,8 @@ static int gather(struct rebuild *r)
 				 "some sectors may be on a spare and not be found; repair them with "
 				 "'remapctl check' while there is a database, or go on with "
 				 "--partial", (unsigned long long)r->result.damaged);
-	qsort(r->places, r->place_count, sizeof(*r->places), by_sector_newest_first);
+	if (r->place_count)
+		qsort(r->places, r->place_count, sizeof(*r->places), by_sector_newest_first);
 	return 0;
 }
 
