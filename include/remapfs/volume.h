@@ -22,6 +22,7 @@
 #include "remapfs/extent.h"
 #include "remapfs/store.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 #define VOLUME_ALIGNMENT 4096u
@@ -63,6 +64,12 @@ struct volume_options {
 	/* How long to wait for another process to let go of the volume. */
 	unsigned lock_wait_ms;
 	bool locked; /* the caller holds volume_lock */
+	/*
+	 * Where it stands that a flush failed, for who opens the same volume again
+	 * under the same users: fsync goes on failing (contract 5). NULL: forgotten
+	 * when the volume is closed. Stays the caller's.
+	 */
+	atomic_bool *flush_failed;
 	const char *opener; /* for the history: what opened it; may be NULL */
 	/* NULL: files and block devices, which are locked (contract 8). */
 	const struct volume_parts *parts;

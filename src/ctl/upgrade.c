@@ -82,6 +82,9 @@ static int upgrade(const char *volume)
 				   "next mount takes the installed program", volume);
 	if (rc < 0)
 		return refuse(&err);
+	if (before.supervisor == before.worker)
+		return refuse_text("the supervisor of '%s' has died, so nothing can be handed over; "
+				   "unmount and mount anew", volume);
 	if (kill(before.supervisor, SIGUSR2) < 0)
 		return refuse_text("cannot signal the daemon of '%s': %s; run as the user who mounted "
 				   "it", volume, strerror(errno));

@@ -16,7 +16,7 @@ static json_t *status(const struct answering *a)
 	return json_pack("{s:b, s:i, s:i, s:s, s:s, s:s, s:b, s:b,"
 			 " s:s, s:b, s:b, s:b, s:b, s:b,"
 			 " s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-			 "ok", 1, "pid", (int)a->supervisor, "worker_pid", (int)getpid(),
+			 "ok", 1, "pid", getppid() == a->supervisor ? (int)a->supervisor : (int)getpid(), "worker_pid", (int)getpid(),
 			 "version", REMAPFS_VERSION, "mountpoint", a->options->mountpoint, "image", image,
 			 "read_only", a->options->read_only, "no_remap", a->options->no_remap,
 			 "trouble", s.trouble, "main_failed", s.main_failed,

@@ -18,7 +18,7 @@ static volatile sig_atomic_t child_pid;
 static void give_up(int signal)
 {
 	(void)signal;
-	kill((pid_t)child_pid, SIGKILL);
+	kill((pid_t)child_pid, SIGTERM);
 	_exit(EXIT_INTERRUPTED);
 }
 

@@ -21,6 +21,8 @@
 #include "remapfs/cleanup.h"
 #include "remapfs/control.h"
 #include "remapfs/log.h"
+#include "remapfs/store.h"
+#include "remapfs/volume.h"
 
 struct program {
 	struct options options;
@@ -125,6 +127,41 @@ static int let_root_in(struct options *o, struct error *err)
 	return 0;
 }
 
+static bool lies_in(const char *path, const char *folder)
+{
+	CLEANUP_FREE char *real = realpath(path, NULL);
+	size_t n = strlen(folder);
+
+	return real && strncmp(real, folder, n) == 0 && (real[n] == '/' || real[n] == 0);
+}
+
+/* What the mount covers could not be reached any more: the worker would wait for itself. */
+static int check_not_covered(const struct program *p, struct error *err)
+{
+	const struct store_spare *spares;
+	struct store *store;
+	size_t count;
+	const char *covered = lies_in(p->volume, p->mountpoint) ? p->volume : NULL;
+	int rc = covered ? 0 : store_open(p->volume, STORE_READ, &store, err);
+
+	if (rc < 0)
+		return rc;
+	if (covered)
+		return error_set(err, EBUSY, "'%s' lies in the mount point '%s', which would hide it; "
+				 "mount elsewhere", covered, p->mountpoint);
+	spares = store_spares(store, &count);
+	if (lies_in(store_volume(store)->main_path, p->mountpoint))
+		covered = store_volume(store)->main_path;
+	for (size_t i = 0; i < count && !covered; i++)
+		if (lies_in(spares[i].path, p->mountpoint))
+			covered = spares[i].path;
+	if (covered)
+		rc = error_set(err, EBUSY, "'%s' lies in the mount point '%s', which would hide it; "
+			       "mount elsewhere", covered, p->mountpoint);
+	store_close(store);
+	return rc;
+}
+
 /* ---- running ------------------------------------------------------------------------------- */
 
 static int prepare(struct program *p, struct error *err)
@@ -133,6 +170,7 @@ static int prepare(struct program *p, struct error *err)
 
 	rc = rc < 0 ? rc : let_root_in(&p->options, err);
 	rc = rc < 0 ? rc : check_not_running(p->volume, err);
+	rc = rc < 0 ? rc : check_not_covered(p, err);
 	if (rc < 0)
 		return rc;
 	p->options.volume = p->volume;

@@ -9,7 +9,9 @@
 
 /* Exit codes, as of mount(8). */
 enum { EXIT_DONE = 0, EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_INTERRUPTED = 8, EXIT_MOUNT = 32,
-       EXIT_HANDOVER = 75 /* of a worker: another one shall go on */ };
+       /* Of a worker: another one shall go on; the mount is gone, but its volume did not
+	* close in order. */
+       EXIT_HANDOVER = 75, EXIT_UNCLEAN = 76 };
 
 /* How long another process that holds the volume is waited for. */
 #define LOCK_WAIT_MS 10000

@@ -36,6 +36,7 @@ struct session {
 	int ended; /* eventfd: a thread has seen the end of the mount */
 	struct server *servers;
 	unsigned server_count;
+	atomic_bool broken; /* a thread ended for want of memory, or of the device */
 };
 
 /* ---- the threads ------------------------------------------------------------------------ */
@@ -59,8 +60,11 @@ static size_t receive(struct server *server, char *buf, size_t size)
 		/* ENOENT: the request was withdrawn before it was read. */
 		if (n < 0 && (errno == EINTR || errno == EAGAIN || errno == ENOENT))
 			continue;
-		if (n < 0 && errno != ENODEV)
-			log_error("reading /dev/fuse: %s; the mount ends", strerror(errno));
+		if (n < 0 && errno != ENODEV) {
+			log_error("reading /dev/fuse: %s; another worker shall try",
+				  strerror(errno));
+			atomic_store(&s->broken, true);
+		}
 		return 0;
 	}
 }
@@ -105,6 +109,9 @@ static void *serve(void *context)
 		while ((n = receive(server, buf, IMAGE_MAX_IO + HEADER)) > 0)
 			process(s, buf, n);
 		free(base);
+	} else {
+		log_error("no memory for a thread; another worker shall try");
+		atomic_store(&s->broken, true);
 	}
 	image_thread_end();
 	if (write(s->ended, &one, sizeof(one)) != sizeof(one))
@@ -161,14 +168,13 @@ void session_block_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+/* The terminal's signals go to all of its processes; they are the supervisor's. */
 static int signal_source(void)
 {
 	sigset_t set;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
@@ -208,7 +214,7 @@ static void stop_serving(struct session *s)
 	s->server_count = 0;
 }
 
-bool session_wait(struct session *s)
+enum session_end session_wait(struct session *s)
 {
 	CLEANUP_CLOSE int signals = signal_source();
 	struct pollfd polls[] = {{.fd = s->ended, .events = POLLIN},
@@ -222,7 +228,7 @@ bool session_wait(struct session *s)
 			asked = read(signals, &info, sizeof(info)) == sizeof(info);
 	}
 	stop_serving(s);
-	return asked;
+	return asked ? SESSION_ASKED : atomic_load(&s->broken) ? SESSION_BROKEN : SESSION_GONE;
 }
 
 void session_end(struct session *s)
@@ -231,7 +237,9 @@ void session_end(struct session *s)
 		return;
 	if (s->fuse) {
 		stop_serving(s);
-		fuse_session_unmount(s->fuse);
+		/* Only who mounted unmounts. */
+		if (s->mountpoint)
+			fuse_session_unmount(s->fuse);
 		fuse_session_destroy(s->fuse);
 	}
 	if (s->ended >= 0)
@@ -354,7 +362,8 @@ static int take_over(struct session *s, struct error *err)
 	/* Where the first one died over INIT, that comes again as well. */
 	if (atomic_load(&s->shared->init_answered))
 		fuse_session_process_buf(s->fuse, &init);
-	if (write(session_fd(s), &resend, sizeof(resend)) == sizeof(resend))
+	if (s->shared->former_end == FORMER_HANDED_OVER ||
+	    write(session_fd(s), &resend, sizeof(resend)) == sizeof(resend))
 		return 0;
 	return error_set(err, errno, "the kernel does not hand out the requests of the worker "
 			 "before: %s; mount anew", strerror(errno));
@@ -372,7 +381,7 @@ int session_adopt(struct image *image, const struct options *options, int fd,
 	    fuse_session_mount(s->fuse, path) < 0)
 		return cannot_mount(s, options, err);
 	s->shared = shared;
-	if (shared->former[0])
+	if (shared->former_end != FORMER_NONE)
 		rc = take_over(s, err);
 	if (rc < 0)
 		session_end(s);

@@ -41,11 +41,14 @@ int session_adopt(struct image *image, const struct options *options, int fd,
 /* Starts the threads. -EAGAIN, -ENOMEM: none runs; err has the line. */
 int session_start(struct session *, unsigned threads, struct error *err);
 
-/*
- * Serves until the mount is gone (false), or until SIGTERM (true): then what
- * was read is answered, and the rest is left in the kernel.
- */
-bool session_wait(struct session *);
+enum session_end {
+	SESSION_GONE,   /* unmounted */
+	SESSION_ASKED,  /* SIGTERM: what was read is answered, the rest is in the kernel */
+	SESSION_BROKEN, /* a thread could not serve; it has told why */
+};
+
+/* Serves until one of these. */
+enum session_end session_wait(struct session *);
 
 /* To be called before any thread is started: the signals are session_wait's. */
 void session_block_signals(void);

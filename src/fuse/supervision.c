@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 void inheritance_write(char *text, const struct inheritance *i)
@@ -23,18 +24,34 @@ bool inheritance_read(const char *text, struct inheritance *ret)
 
 struct supervision *supervision_map(int fd)
 {
-	void *at = mmap(NULL, sizeof(struct supervision), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	struct supervision *at;
+	struct stat st;
 
-	return at == MAP_FAILED ? NULL : at;
+	if (fstat(fd, &st) < 0)
+		return NULL;
+	errno = EPROTO;
+	if (st.st_size != sizeof(*at))
+		return NULL;
+	at = mmap(NULL, sizeof(*at), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (at == MAP_FAILED)
+		return NULL;
+	if (at->layout == SUPERVISION_LAYOUT && at->bytes == sizeof(*at))
+		return at;
+	munmap(at, sizeof(*at));
+	errno = EPROTO;
+	return NULL;
 }
 
 int supervision_create(struct supervision **ret)
 {
+	static const struct supervision first = {.layout = SUPERVISION_LAYOUT,
+						 .bytes = sizeof(first)};
 	int fd = memfd_create("remapfs", MFD_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
-	if (ftruncate(fd, sizeof(struct supervision)) < 0 || !(*ret = supervision_map(fd))) {
+	if (ftruncate(fd, sizeof(first)) < 0 || pwrite(fd, &first, sizeof(first), 0) != sizeof(first) ||
+	    !(*ret = supervision_map(fd))) {
 		int rc = -errno;
 
 		close(fd);

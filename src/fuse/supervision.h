@@ -9,14 +9,15 @@
  *   1. it feeds the INIT request that the first one remembered to its own
  *      libfuse session, which then knows what was negotiated (the kernel
  *      answers the duplicate reply with ENOENT, which libfuse ignores);
- *   2. before any of its threads reads, it asks the kernel to hand out the
- *      unanswered requests again. Later, requests that its own threads work on
+ *   2. before any of its threads reads, and unless the one before handed over
+ *      in order, it asks the kernel to hand out the unanswered requests again
+ *      (Linux 6.9 and later). Later, requests that its own threads work on
  *      would be handed out twice.
  *
  * A request may so be carried out twice, by the dead worker and by its
  * successor. That is harmless because it was not answered in between, and
  * because the I/O of a dead worker is over when it has been reaped: I/O blocks
- * in threads, nothing is queued.
+ * in threads, nothing is queued. A flush that failed is remembered here.
  */
 #ifndef FUSE_SUPERVISION_H
 #define FUSE_SUPERVISION_H
@@ -27,14 +28,25 @@
 
 #define INIT_BYTES_MAX 1024
 
-/* In memory that all of them map. */
+/* How the worker before ended. */
+enum former_end { FORMER_NONE, FORMER_HANDED_OVER, FORMER_DIED };
+
+/*
+ * In memory that all of them map. After an upgrade, supervisor and worker may
+ * be of different versions: the layout is part of what they agree on.
+ */
+#define SUPERVISION_LAYOUT 1
+
 struct supervision {
+	uint32_t layout, bytes;
 	/* The INIT request, as it came; written once, by the first worker. */
 	unsigned char init[INIT_BYTES_MAX];
 	uint32_t init_bytes;
 	atomic_bool init_answered;
 	bool background;          /* messages go to syslog from now on */
-	char former[64];          /* how the worker before ended, for the history */
+	atomic_bool flush_failed; /* contract 5, for all workers */
+	uint32_t former_end;      /* enum former_end */
+	char former[64];          /* the same in words, for the history */
 };
 
 /* Descriptors that a worker is started with, on its command line. */
@@ -49,7 +61,7 @@ struct inheritance {
 void inheritance_write(char *text, const struct inheritance *);
 bool inheritance_read(const char *text, struct inheritance *ret);
 
-/* Maps the shared memory of a descriptor; NULL with errno. */
+/* Maps the shared memory of a descriptor; NULL with errno, EPROTO: another layout. */
 struct supervision *supervision_map(int fd);
 /* Makes it. The descriptor, or -errno. */
 int supervision_create(struct supervision **ret);

@@ -21,12 +21,13 @@
 
 /*
  * A death weighs 1, or DEATH_UNBORN if the worker did not get as far as to
- * serve; a second of life takes 1 off. So one that cannot start, or that dies
- * of the same request each time, is given up within seconds, and one that is
- * killed now and then never.
+ * serve; SECONDS_A_DEATH of service take 1 off. So one that cannot start, or
+ * that dies of the same request each time, is given up within minutes at most,
+ * and one that is killed now and then never.
  */
-#define DEATHS_MAX 100
-#define DEATH_UNBORN 3
+#define DEATHS_MAX 200
+#define DEATH_UNBORN 6
+#define SECONDS_A_DEATH 10
 
 struct supervisor {
 	const struct options *options;
@@ -36,12 +37,13 @@ struct supervisor {
 	struct session *session;
 	void (*ready)(void); /* NULL once called */
 
-	pid_t worker;
+	pid_t worker, trial; /* 0: none */
 	int ready_fd; /* of the worker; -1: it has told, or ended */
 	bool serving; /* the worker has told that it serves */
-	struct timespec born;
+	struct timespec served_since;
 	double deaths;
 	unsigned asked; /* how often to end */
+	int code;       /* to end with when it was asked twice */
 };
 
 /* ---- starting a worker ------------------------------------------------------------------- */
@@ -53,13 +55,17 @@ static void exec_worker(const struct supervisor *s, int ready)
 	const char *const argv[] = {"remapfs", worker, s->options->debug ? "-d" : "-f", "-o",
 				    s->options->list, "--", s->options->volume,
 				    s->options->mountpoint, NULL};
-	sigset_t none;
+	sigset_t kept;
 
 	inheritance_write(worker + strlen(worker), &fds);
 	for (const int *fd = &fds.fuse; fd <= &fds.ready; fd++)
 		fcntl(*fd, F_SETFD, 0);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* What ends a worker stays blocked until it is ready for it. */
+	sigemptyset(&kept);
+	sigaddset(&kept, SIGTERM);
+	sigaddset(&kept, SIGINT);
+	sigaddset(&kept, SIGHUP);
+	sigprocmask(SIG_SETMASK, &kept, NULL);
 	execv(s->program, (char *const *)(uintptr_t)argv);
 	log_error("cannot start a worker from '%s': %s; put the program back", s->program,
 		  strerror(errno));
@@ -82,19 +88,30 @@ static int start_worker(struct supervisor *s)
 	}
 	s->ready_fd = fds[0];
 	s->serving = false;
-	clock_gettime(CLOCK_MONOTONIC, &s->born);
 	return 0;
+}
+
+/* Ends worker and mount without waiting for anybody; s->code is the exit code. */
+static void end_now(struct supervisor *s)
+{
+	s->asked = 2;
+	if (s->worker > 0)
+		kill(s->worker, SIGKILL);
+	if (s->trial > 0)
+		kill(s->trial, SIGKILL);
+	session_unmount_lazily(s->session);
 }
 
 /* ---- its end ---------------------------------------------------------------------------------- */
 
-static double age(const struct supervisor *s)
+static double seconds_of_service(const struct supervisor *s)
 {
 	struct timespec now;
 
+	if (!s->serving)
+		return 0;
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)(now.tv_sec - s->born.tv_sec) +
-	       (double)(now.tv_nsec - s->born.tv_nsec) / 1e9;
+	return (double)(now.tv_sec - s->served_since.tv_sec);
 }
 
 static void describe_end(struct supervisor *s, int status)
@@ -121,24 +138,58 @@ static void give_up(struct supervisor *s, const char *why)
 }
 
 /* Whether a new worker may be tried after one that died. */
-static bool may_try_again(struct supervisor *s, bool served)
+static bool may_try_again(struct supervisor *s)
 {
 	if (!session_can_resend(s->shared)) {
 		give_up(s, "this kernel cannot hand its requests to another one (Linux 6.9 can)");
 		return false;
 	}
-	s->deaths -= age(s);
-	s->deaths = (s->deaths > 0 ? s->deaths : 0) + (served ? 1 : DEATH_UNBORN);
+	s->deaths -= seconds_of_service(s) / SECONDS_A_DEATH;
+	s->deaths = (s->deaths > 0 ? s->deaths : 0) + (s->serving ? 1 : DEATH_UNBORN);
 	if (s->deaths >= DEATHS_MAX) {
 		give_up(s, "that happens again and again");
 		return false;
 	}
-	if (!served) {
+	if (!s->serving) {
 		const struct timespec pause = {.tv_nsec = 200 * 1000000};
 
 		nanosleep(&pause, NULL);
 	}
 	return true;
+}
+
+/*
+ * Whether disk.img can be opened: only then is the mount told to be there. Tried
+ * by a process of its own, without the descriptor that requests are read from:
+ * one that waits for itself could not even be killed.
+ */
+static void start_trial(struct supervisor *s)
+{
+	char path[PATH_MAX];
+
+	s->trial = fork();
+	if (s->trial != 0)
+		return;
+	close(session_fd(s->session));
+	snprintf(path, sizeof(path), "%s/%s", s->options->mountpoint, IMAGE_NAME);
+	_exit(open(path, O_RDONLY | O_CLOEXEC) < 0 ? errno & 0xff : 0);
+}
+
+/* Returns an exit code, or -1 to go on. */
+static int trial_ended(struct supervisor *s, int status)
+{
+	s->trial = 0;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+		s->ready();
+		s->ready = NULL;
+		return -1;
+	}
+	log_error("mounted, but '%s/%s' cannot be opened: %s; check the mount options",
+		  s->options->mountpoint, IMAGE_NAME,
+		  WIFEXITED(status) ? strerror(WEXITSTATUS(status)) : "killed");
+	s->code = EXIT_MOUNT;
+	end_now(s);
+	return -1;
 }
 
 /* The pipe of the worker has a word, or has been closed by its end. */
@@ -147,68 +198,87 @@ static void worker_ready(struct supervisor *s)
 	char word;
 
 	s->serving = read(s->ready_fd, &word, 1) == 1;
+	clock_gettime(CLOCK_MONOTONIC, &s->served_since);
 	close(s->ready_fd);
 	s->ready_fd = -1;
-	if (!s->serving || !s->ready)
-		return;
-	s->ready();
-	s->ready = NULL;
+	if (s->serving && s->ready && s->trial == 0)
+		start_trial(s);
 }
 
 /* Called when the worker has ended. Returns an exit code, or -1 to go on. */
 static int worker_ended(struct supervisor *s, int status)
 {
-	bool served, first;
+	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 
 	if (s->ready_fd >= 0)
 		worker_ready(s);
-	served = s->serving;
-	first = s->ready != NULL;
 	s->worker = 0;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_DONE)
-		return EXIT_DONE;
-	/* One that never served told why, and was never relied upon. */
-	if (first && WIFEXITED(status))
-		return WEXITSTATUS(status);
-	describe_end(s, status);
 	if (s->asked > 1)
-		return EXIT_DONE;
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != EXIT_HANDOVER) {
+		return s->code;
+	if (code == EXIT_DONE || code == EXIT_UNCLEAN)
+		return code == EXIT_DONE ? EXIT_DONE : EXIT_SYSTEM;
+	describe_end(s, status);
+	/* One that never served was never relied upon; if it ended, it told why. */
+	if (s->ready) {
+		if (code < 0)
+			log_error("the worker %s before it served; see the system's log",
+				  s->shared->former);
+		return code < 0 ? EXIT_SYSTEM : code;
+	}
+	s->shared->former_end = code == EXIT_HANDOVER ? FORMER_HANDED_OVER : FORMER_DIED;
+	if (code != EXIT_HANDOVER) {
 		log_warning("the worker %s: starting another one", s->shared->former);
-		if (first || !may_try_again(s, served))
+		if (!may_try_again(s))
 			return EXIT_SYSTEM;
 	}
-	if (start_worker(s) < 0) {
-		give_up(s, "another one could not be started");
-		return EXIT_SYSTEM;
+	while (start_worker(s) < 0) {
+		log_warning("another worker could not be started: %s", strerror(errno));
+		if (!may_try_again(s))
+			return EXIT_SYSTEM;
 	}
 	return -1;
 }
 
 /* ---- what comes up ------------------------------------------------------------------------------- */
 
+/* Several children's ends may come as one signal. */
+static int child_ended(struct supervisor *s)
+{
+	int status, code = -1;
+
+	if (s->trial > 0 && waitpid(s->trial, &status, WNOHANG) == s->trial)
+		code = trial_ended(s, status);
+	if (code < 0 && s->worker > 0 && waitpid(s->worker, &status, WNOHANG) == s->worker)
+		code = worker_ended(s, status);
+	return code;
+}
+
+/* Before it was told to be there, a mount has no users to wait for. */
+static void asked_to_end(struct supervisor *s)
+{
+	if (s->ready) {
+		s->code = EXIT_INTERRUPTED;
+		end_now(s);
+	} else if (s->asked++ == 0) {
+		log_notice("unmounting");
+		session_unmount_lazily(s->session);
+	} else if (s->worker > 0) {
+		log_notice("ending with files still open");
+		kill(s->worker, SIGTERM);
+	}
+}
+
 static int on_signal(struct supervisor *s, const struct signalfd_siginfo *info)
 {
-	int status;
-
-	switch (info->ssi_signo) {
-	case SIGCHLD:
-		if (s->worker > 0 && waitpid(s->worker, &status, WNOHANG) == s->worker)
-			return worker_ended(s, status);
-		return -1;
-	case SIGUSR2:
+	if (info->ssi_signo == SIGCHLD)
+		return child_ended(s);
+	if (info->ssi_signo != SIGUSR2) {
+		asked_to_end(s);
+	} else if (s->worker > 0 && s->serving) {
 		log_notice("handing over to a new worker");
 		kill(s->worker, SIGTERM);
-		return -1;
-	default:
-		log_notice("signal %u: %s", info->ssi_signo,
-			   s->asked ? "ending with files still open" : "unmounting");
-		if (s->asked++ == 0)
-			session_unmount_lazily(s->session);
-		else
-			kill(s->worker, SIGTERM);
-		return -1;
 	}
+	return -1;
 }
 
 static int signal_source(void)
@@ -236,7 +306,6 @@ static int supervise(struct supervisor *s)
 			continue;
 		if (polls[1].revents)
 			worker_ready(s);
-		/* Several children's ends may come as one signal; there is one child. */
 		if (read(s->signals, &info, sizeof(info)) == sizeof(info))
 			code = on_signal(s, &info);
 	}

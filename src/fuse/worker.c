@@ -38,6 +38,7 @@ static int open_volume(struct worker *w, struct error *err)
 		.isolation_ms = w->options->isolation_ms,
 		.lock_wait_ms = LOCK_WAIT_MS,
 		.locked = true,
+		.flush_failed = &w->shared->flush_failed,
 		.opener = opener,
 	};
 	int rc;
@@ -55,28 +56,11 @@ static int open_volume(struct worker *w, struct error *err)
 	return 0;
 }
 
-/* Whether disk.img can be opened: only then is the mount told to be there. */
-static int try_image(const struct worker *w, struct error *err)
-{
-	CLEANUP_FREE char *path = NULL;
-	CLEANUP_CLOSE int fd = -1;
-
-	if (asprintf(&path, "%s/%s", w->options->mountpoint, IMAGE_NAME) < 0)
-		return error_set(err, ENOMEM, "out of memory; end other programs");
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return error_set(err, errno, "mounted, but '%s' cannot be opened: %s; check the "
-				 "mount options", path, strerror(errno));
-	return 0;
-}
-
-/* Its first worker is tried out; a later one has users who wait. */
 static int tell_ready(struct worker *w, struct error *err)
 {
-	bool first = w->shared->former[0] == 0;
-	int rc = first ? try_image(w, err) : 0;
+	int rc = 0;
 
-	if (rc == 0 && write(w->inherited.ready, "r", 1) != 1)
+	if (write(w->inherited.ready, "r", 1) != 1)
 		rc = error_set(err, EPIPE, "the supervisor has ended; mount anew");
 	close(w->inherited.ready);
 	return rc;
@@ -85,7 +69,7 @@ static int tell_ready(struct worker *w, struct error *err)
 /* What the user should know of a mount that works. */
 static void tell_limits(const struct worker *w, const char *refused)
 {
-	if (w->shared->former[0])
+	if (w->shared->former_end != FORMER_NONE)
 		return;
 	if (geteuid() != 0 && !w->options->allow_root && !w->options->allow_other)
 		log_notice("root cannot enter this mount, so losetup will not work on it: for that, "
@@ -95,7 +79,7 @@ static void tell_limits(const struct worker *w, const char *refused)
 			   "CAP_SYS_RESOURCE", refused);
 }
 
-static int start(struct worker *w, struct error *err)
+static int start(struct worker *w, const char *refused, struct error *err)
 {
 	int rc = session_adopt(&w->image, w->options, w->inherited.fuse, w->shared, &w->session,
 			       err);
@@ -103,13 +87,19 @@ static int start(struct worker *w, struct error *err)
 	w->answering = (struct answering){w->image.volume, w->options, getppid()};
 	rc = rc < 0 ? rc : control_serve(w->options->volume, answer, &w->answering, &w->control, err);
 	rc = rc < 0 ? rc : session_start(w->session, w->options->threads, err);
-	return rc < 0 ? rc : tell_ready(w, err);
+	if (rc < 0)
+		return rc;
+	/* Before the word: whoever gets it may close the terminal. */
+	tell_limits(w, refused);
+	if (w->shared->background)
+		daemon_detach();
+	return tell_ready(w, err);
 }
 
 static int serve(struct worker *w, struct error *err)
 {
 	char refused[256];
-	bool handover = false;
+	enum session_end ended = SESSION_BROKEN;
 	int rc, end;
 
 	/* Before the first thread: some of it is inherited, not shared. */
@@ -117,20 +107,20 @@ static int serve(struct worker *w, struct error *err)
 	rc = open_volume(w, err);
 	if (rc < 0)
 		return EXIT_MOUNT;
-	rc = start(w, err);
-	if (rc == 0) {
-		tell_limits(w, refused);
-		if (w->shared->background)
-			daemon_detach();
-		handover = session_wait(w->session);
-	}
+	rc = start(w, refused, err);
+	if (rc == 0)
+		ended = session_wait(w->session);
 	control_stop(w->control);
 	session_end(w->session);
 	end = volume_close(w->image.volume);
 	if (end < 0)
 		log_error("the volume did not close in order (%s): see its history",
 			  errno_name(-end));
-	return rc < 0 ? EXIT_MOUNT : handover ? EXIT_HANDOVER : end < 0 ? EXIT_SYSTEM : EXIT_DONE;
+	if (rc < 0)
+		return EXIT_MOUNT;
+	if (ended == SESSION_GONE)
+		return end < 0 ? EXIT_UNCLEAN : EXIT_DONE;
+	return ended == SESSION_ASKED ? EXIT_HANDOVER : EXIT_SYSTEM;
 }
 
 int worker_run(const struct options *options)
@@ -147,7 +137,7 @@ int worker_run(const struct options *options)
 	/* Nothing that this process starts shall have them. */
 	for (int *fd = &w.inherited.fuse; fd <= &w.inherited.ready; fd++)
 		fcntl(*fd, F_SETFD, FD_CLOEXEC);
-	if (w.shared->background && w.shared->former[0])
+	if (w.shared->background && w.shared->former_end != FORMER_NONE)
 		log_to_syslog();
 	session_block_signals();
 	code = serve(&w, &err);

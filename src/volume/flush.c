@@ -20,7 +20,7 @@ static int flush_failed(struct volume *v, spare_id_t spare, int error)
 		.detail = "what was written since the last fsync may be lost",
 	};
 
-	if (atomic_exchange(&v->flush_failed, true))
+	if (atomic_exchange(v->flush_failed, true))
 		return -EIO;
 	log_error("%s did not flush (%s): writes since the last fsync may be lost, and fsync fails "
 		  "until the volume is mounted anew", spare == ON_MAIN ? "main" : "a spare",
@@ -42,7 +42,7 @@ int flush_main(struct volume *v)
 	if (rc < 0)
 		rc = flush_failed(v, ON_MAIN, -rc);
 	pthread_mutex_unlock(&v->flushing);
-	return rc < 0 || atomic_load(&v->flush_failed) ? -EIO : 0;
+	return rc < 0 || atomic_load(v->flush_failed) ? -EIO : 0;
 }
 
 int volume_flush(struct volume *v)
@@ -55,5 +55,5 @@ int volume_flush(struct volume *v)
 		if (spare_rc < 0)
 			rc = flush_failed(v, spare_id(v->spares[i]), -spare_rc);
 	}
-	return rc < 0 || atomic_load(&v->flush_failed) ? -EIO : 0;
+	return rc < 0 || atomic_load(v->flush_failed) ? -EIO : 0;
 }

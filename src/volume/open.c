@@ -298,6 +298,7 @@ int volume_open(const char *path, const struct volume_options *options, struct v
 	if (!v)
 		return error_set(err, ENOMEM, "out of memory; end other programs");
 	v->options = *options;
+	v->flush_failed = options->flush_failed ? options->flush_failed : &v->own_flush_failed;
 	v->lock_fd = -1;
 	rc = open_all(v, path, err);
 	if (rc < 0) {

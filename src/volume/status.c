@@ -27,7 +27,7 @@ void volume_status(struct volume *v, struct volume_status *ret)
 	struct map_counts counts = map_counts(v->map);
 	struct volume_status s = {
 		.main_failed = atomic_load(&v->reading.failed) || atomic_load(&v->writing.failed),
-		.flush_failed = atomic_load(&v->flush_failed),
+		.flush_failed = atomic_load(v->flush_failed),
 		.commit_failed = atomic_load(&v->committer.failed),
 		.spares_full = atomic_load(&v->spares_full),
 		.main_direct = v->main->geometry.direct,

@@ -51,7 +51,7 @@ struct volume {
 	pthread_mutex_t flushing;         /* main: a second flush waits for the first */
 	void *zeros; /* ZEROS_BYTES of them, aligned */
 
-	atomic_bool flush_failed;
+	atomic_bool *flush_failed, own_flush_failed; /* the first may be the second */
 	atomic_bool spares_full; /* told once, until there is room again */
 	_Atomic(uint64_t) reads, writes, errors;
 	_Atomic(int64_t) last_complaint; /* monotonic seconds */

@@ -19,6 +19,10 @@ sector_read "$IMAGE" 100 1 >seen
 assert_same seen data "sector 100 after kill -9"
 image_unmount
 
+say "a mount that would hide its own volume is refused"
+must_fail 'would hide' remapfs "$VOLUME" "$SCRATCH"
+mountpoint -q "$SCRATCH" && fail "mounted all the same"
+
 say "unmounted and mounted again at once"
 for _ in 1 2 3 4 5; do
   image_mount
@@ -60,6 +64,15 @@ holder=$!
 sleep 0.3
 timeout -s INT 2 remapfs "$VOLUME" "$MNT" >waiting.log 2>&1 && fail "mounted a volume that is held"
 kill "$holder" 2>/dev/null || :
+wait_for 20 eval 'flock -n "$VOLUME" true'
+
+say "who is interrupted while it starts leaves no mount"
+sqlite3 "$VOLUME" 'BEGIN IMMEDIATE; SELECT 1; SELECT randomblob(1); ' '.shell sleep 6' >/dev/null 2>&1 &
+sleep 0.5
+code=0
+timeout -s INT 1 remapfs "$VOLUME" "$MNT" >waiting.log 2>&1 || code=$?
+[ "$code" != 0 ] || fail "mounted although the database is locked"
+wait_for 20 eval '! mountpoint -q "$MNT"' || fail "an interrupted start leaves its mount"
 wait_for 20 eval 'flock -n "$VOLUME" true'
 
 say "create can be interrupted, and removes what it made"

@@ -140,6 +140,26 @@ static void time_is_counted_for_the_request(void **state)
 	assert_true(seconds_since(&begin) < 4);
 }
 
+/* Who opens it again under the same users does not forget for them. */
+static void a_failed_flush_outlives_the_worker(void **state)
+{
+	atomic_bool failed = true;
+	const struct volume_options options = {.flush_failed = &failed};
+	struct volume *v;
+
+	(void)state;
+	close_volume();
+	open_volume_with(&options);
+	assert_written(10, 1, 1);
+	assert_int_equal(volume_flush(volume), -EIO);
+	assert_true(status_now().flush_failed);
+	v = volume;
+	volume = NULL;
+	assert_true(volume_close(v) < 0);
+	open_volume();
+	assert_int_equal(volume_flush(volume), 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, volume_setup, volume_teardown)
 
 int main(void)
@@ -154,6 +174,7 @@ int main(void)
 		TEST(a_slow_read_is_bounded),
 		TEST(a_slow_write_is_bounded),
 		TEST(time_is_counted_for_the_request),
+		TEST(a_failed_flush_outlives_the_worker),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
