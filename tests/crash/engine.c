@@ -1,0 +1,229 @@
+#include "engine.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <uuid/uuid.h>
+
+#include "crash.h"
+#include "../model/random.h"
+#include "sim.h"
+#include "volume/volume_impl.h"
+
+int __wrap_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+int __wrap_pthread_join(pthread_t, void **);
+bool __wrap_loop_is_attached(const struct stat *, char *ret_name, size_t name_size);
+int64_t __wrap_now_ms(void);
+void __wrap_uuid_generate(uuid_t);
+void __wrap_log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void __wrap_log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void __wrap_log_notice(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static struct volume *open_volume;
+static bool verbose;
+
+void engine_volume(struct volume *v)
+{
+	open_volume = v;
+}
+
+void engine_verbose(bool on)
+{
+	verbose = on;
+}
+
+/* ---- surroundings ----------------------------------------------------------------- */
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+			  void *(*run)(void *), void *context)
+{
+	(void)attributes, (void)run, (void)context;
+	*thread = pthread_self();
+	return 0;
+}
+
+int __wrap_pthread_join(pthread_t thread, void **ret)
+{
+	(void)thread, (void)ret;
+	return 0;
+}
+
+/* Asking goes through every folder that some loop device has its file in: not our business. */
+bool __wrap_loop_is_attached(const struct stat *status, char *ret_name, size_t name_size)
+{
+	(void)status, (void)ret_name, (void)name_size;
+	return false;
+}
+
+int64_t __wrap_now_ms(void)
+{
+	return sim_now_ms();
+}
+
+void __wrap_uuid_generate(uuid_t to)
+{
+	static uint64_t state = 7;
+
+	for (size_t i = 0; i < sizeof(uuid_t); i++)
+		to[i] = (unsigned char)random_next(&state);
+}
+
+static void say(const char *format, va_list args)
+{
+	if (!verbose)
+		return;
+	fputs("  engine: ", stdout);
+	vprintf(format, args);
+	putchar('\n');
+}
+
+#define SAY(name)                                   \
+	void name(const char *format, ...)          \
+	{                                           \
+		va_list args;                       \
+                                                    \
+		va_start(args, format);             \
+		say(format, args);                  \
+		va_end(args);                       \
+	}
+SAY(__wrap_log_error)
+SAY(__wrap_log_warning)
+SAY(__wrap_log_notice)
+
+void engine_scribe(struct volume *v)
+{
+	struct change nothing = {0};
+
+	if (v->committer.kept)
+		commit_record(&v->committer, &nothing);
+}
+
+/* ---- plants ----------------------------------------------------------------------- */
+
+enum plant {
+	PLANT_NONE,
+	COMMIT_BEFORE_SPARE_FLUSH,
+	ACKNOWLEDGE_BEFORE_COMMIT,
+	PUBLISH_BEFORE_COMMIT,
+	FSYNC_WITHOUT_MAIN,
+	SLOT_REUSED_EARLY,
+	CURE_WITHOUT_FLUSH,
+};
+
+static const char *const plant_names[] = {
+	[PLANT_NONE] = "none",
+	[COMMIT_BEFORE_SPARE_FLUSH] = "commit-before-spare-flush",
+	[ACKNOWLEDGE_BEFORE_COMMIT] = "acknowledge-before-commit",
+	[PUBLISH_BEFORE_COMMIT] = "publish-before-commit",
+	[FSYNC_WITHOUT_MAIN] = "fsync-without-main",
+	[SLOT_REUSED_EARLY] = "slot-reused-early",
+	[CURE_WITHOUT_FLUSH] = "cure-without-flush",
+};
+
+static enum plant planted;
+static bool in_commit;   /* commit_change is under way */
+static struct spare *unflushed;
+static bool uncommitted; /* a transaction is open that was told to be committed */
+
+const char *engine_plant_name(unsigned i)
+{
+	return i + 1 < sizeof(plant_names) / sizeof(plant_names[0]) ? plant_names[i + 1] : NULL;
+}
+
+bool engine_plant(const char *name)
+{
+	for (unsigned i = 0; engine_plant_name(i); i++)
+		if (strcmp(engine_plant_name(i), name) == 0)
+			planted = (enum plant)(i + 1);
+	return planted != PLANT_NONE;
+}
+
+int __real_spare_flush(struct spare *);
+int __wrap_spare_flush(struct spare *);
+int __real_commit_change(struct committer *, struct change *);
+int __wrap_commit_change(struct committer *, struct change *);
+int __real_store_commit(struct store *);
+int __wrap_store_commit(struct store *);
+int __real_store_begin(struct store *);
+int __wrap_store_begin(struct store *);
+void __real_store_close(struct store *);
+void __wrap_store_close(struct store *);
+int __real_flush_main(struct volume *);
+int __wrap_flush_main(struct volume *);
+
+int __wrap_spare_flush(struct spare *s)
+{
+	if (planted != COMMIT_BEFORE_SPARE_FLUSH || !in_commit)
+		return __real_spare_flush(s);
+	unflushed = s;
+	return 0;
+}
+
+static void publish_early(const struct change *c)
+{
+	for (size_t i = 0; i < c->extent_count; i++)
+		map_set(open_volume->map, &c->extents[i].extent);
+}
+
+int __wrap_commit_change(struct committer *m, struct change *c)
+{
+	int rc;
+
+	if (planted == PUBLISH_BEFORE_COMMIT && open_volume)
+		publish_early(c);
+	in_commit = true;
+	rc = __real_commit_change(m, c);
+	in_commit = false;
+	if (unflushed)
+		__real_spare_flush(unflushed);
+	unflushed = NULL;
+	/* As if a commit that failed could not turn out to be durable. */
+	if (planted == SLOT_REUSED_EARLY)
+		c->uncertain = false;
+	return rc;
+}
+
+int __wrap_store_commit(struct store *s)
+{
+	if (planted != ACKNOWLEDGE_BEFORE_COMMIT || !in_commit)
+		return __real_store_commit(s);
+	uncommitted = true;
+	return 0;
+}
+
+static void commit_late(struct store *s)
+{
+	if (uncommitted)
+		__real_store_commit(s);
+	uncommitted = false;
+}
+
+int __wrap_store_begin(struct store *s)
+{
+	commit_late(s);
+	return __real_store_begin(s);
+}
+
+void __wrap_store_close(struct store *s)
+{
+	commit_late(s);
+	__real_store_close(s);
+}
+
+int __wrap_flush_main(struct volume *v)
+{
+	return planted == CURE_WITHOUT_FLUSH ? 0 : __real_flush_main(v);
+}
+
+int engine_flush(struct volume *v)
+{
+	int rc;
+
+	sim_current()->skip_main_flush = planted == FSYNC_WITHOUT_MAIN;
+	rc = volume_flush(v);
+	sim_current()->skip_main_flush = false;
+	return rc;
+}

@@ -1,0 +1,34 @@
+/*
+ * The engine with other surroundings, put in its way by the linker (--wrap):
+ * no threads, a clock that the simulator moves, ids that the seed decides,
+ * silence. And the plants: faults of the engine that the simulator must find.
+ *
+ * The thread of the committer never starts. What it would write, the simulator
+ * writes between two operations: one of the orders that can happen, and always
+ * the same one.
+ */
+#ifndef CRASH_ENGINE_H
+#define CRASH_ENGINE_H
+
+#include <stdbool.h>
+
+#include "remapfs/volume.h"
+
+/* The volume that is open from now on; NULL: none. */
+void engine_volume(struct volume *);
+
+/* Does what the thread of the committer would do. */
+void engine_scribe(struct volume *);
+
+/* volume_flush. */
+int engine_flush(struct volume *);
+
+/* From now on the engine has that fault. false: there is none of that name. */
+bool engine_plant(const char *name);
+/* The names, one after the other; NULL after the last one. */
+const char *engine_plant_name(unsigned i);
+
+/* Whether messages of the engine are shown. */
+void engine_verbose(bool);
+
+#endif

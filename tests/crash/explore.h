@@ -1,0 +1,41 @@
+/*
+ * Cuts the power at every point of a workload, opens what is left, checks it,
+ * goes on working with it, and cuts the power again on the way.
+ */
+#ifndef CRASH_EXPLORE_H
+#define CRASH_EXPLORE_H
+
+#include "workload.h"
+
+/* Where in all of that we are: for messages, and for having it again. */
+struct where {
+	const struct workload *workload;
+	const char *sweep; /* which calls fail; NULL: none */
+	uint64_t nth;
+	size_t point;
+	unsigned state;
+	size_t inner_point; /* SIZE_MAX: before the second cut */
+	unsigned inner_state;
+};
+extern struct where where;
+
+/* Only these are looked at; SIZE_MAX, UINT_MAX: all. */
+struct only {
+	size_t point;
+	unsigned state;
+};
+extern struct only only;
+
+struct counts {
+	uint64_t workloads, points, states, inner, sweeps;
+};
+extern struct counts counts;
+
+void explore(const struct workload *);
+
+/* Runs the workload on a new volume, which stays open. */
+void explore_run(struct session *, const struct workload *);
+/* Cuts at the point where the cache stands. Checks, and goes on if deep. */
+void explore_cut(const struct session *, const struct cache *, unsigned cut, bool deep);
+
+#endif

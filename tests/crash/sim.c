@@ -1,0 +1,197 @@
+#include "sim.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crash.h"
+#include "memory.h"
+
+static struct sim *current;
+
+void sim_use(struct sim *s)
+{
+	current = s;
+}
+
+struct sim *sim_current(void)
+{
+	return current;
+}
+
+void sim_end(struct sim *s)
+{
+	for (size_t i = 0; i < sizeof(s->shared) / sizeof(s->shared[0]); i++)
+		free(s->shared[i]);
+	journal_clear(&s->journal);
+	*s = (struct sim){0};
+}
+
+int sim_call(struct sim *s, bool changes, bool database)
+{
+	if (s->cut)
+		return EIO;
+	if (s->quiet || (s->fail_changes && !changes) || (s->fail_database && !database))
+		return 0;
+	s->calls++;
+	if (s->fail_at == 0 || s->calls < s->fail_at || s->calls >= s->fail_at + s->fail_count)
+		return 0;
+	s->failed = true;
+	return s->fail_error;
+}
+
+void sim_step(struct sim *s, struct step step, const void *data)
+{
+	memory_spare(true);
+	if (data && s->recording) {
+		step.data = must(malloc(step.length));
+		memcpy(step.data, data, step.length);
+		disk_apply(s->disk, &step);
+	} else {
+		/* Not changed by disk_apply, and not kept. */
+		memcpy(&step.data, &data, sizeof(data));
+		disk_apply(s->disk, &step);
+	}
+	if (s->recording)
+		journal_add(&s->journal, step);
+	memory_spare(false);
+}
+
+int64_t sim_now_ms(void)
+{
+	static int64_t now = 1000000;
+
+	return now++;
+}
+
+/* ---- devices ---------------------------------------------------------------------- */
+
+struct sim_device {
+	struct device device;
+	enum file file;
+};
+
+static enum file file_of(struct device *d)
+{
+	return ((struct sim_device *)d)->file;
+}
+
+/* The first byte in the range with that defect; its end when there is none. */
+static uint64_t defect_at(const struct sim *s, enum file f, uint64_t offset, uint64_t length,
+			  enum defect defect)
+{
+	const struct content *c = &s->disk->files[f];
+
+	for (uint64_t at = offset; at < offset + length; at += UNIT)
+		if (c->defects[at / UNIT] & defect)
+			return at;
+	return offset + length;
+}
+
+static int device_sim_read(struct device *d, void *buf, size_t length, uint64_t offset)
+{
+	struct sim *s = current;
+	int error = sim_call(s, false, false);
+
+	if (error)
+		return -error;
+	if (defect_at(s, file_of(d), offset, length, DEFECT_READ) < offset + length)
+		return -EIO;
+	memcpy(buf, s->disk->files[file_of(d)].data + offset, length);
+	return 0;
+}
+
+/* What stands before a sector that cannot be written is written, as disks do. */
+static int change(struct device *d, enum step_kind kind, const void *buf, uint64_t length,
+		  uint64_t offset)
+{
+	struct sim *s = current;
+	int error = sim_call(s, true, false);
+	uint64_t end;
+
+	if (error)
+		return -error;
+	end = defect_at(s, file_of(d), offset, length, DEFECT_WRITE);
+	end -= end < offset + length ? end % d->geometry.block_size : 0;
+	if (end > offset)
+		sim_step(s, (struct step){.kind = kind, .file = file_of(d), .offset = offset,
+					  .length = end - offset}, buf);
+	return end < offset + length ? -EIO : 0;
+}
+
+static int device_sim_write(struct device *d, const void *buf, size_t length, uint64_t offset)
+{
+	return change(d, STEP_WRITE, buf, length, offset);
+}
+
+static int device_sim_zero(struct device *d, uint64_t offset, uint64_t length)
+{
+	return change(d, STEP_ZERO, NULL, length, offset);
+}
+
+static int device_sim_flush(struct device *d)
+{
+	struct sim *s = current;
+	int error = sim_call(s, true, false);
+
+	if (error)
+		return -error;
+	if (file_of(d) == FILE_MAIN && s->fail_main_flush)
+		return -EIO;
+	if (file_of(d) == FILE_MAIN && s->skip_main_flush)
+		return 0;
+	sim_step(s, (struct step){.kind = STEP_FLUSH, .file = file_of(d)}, NULL);
+	return 0;
+}
+
+static int device_sim_next_data(struct device *d, uint64_t offset, uint64_t *ret_start,
+				uint64_t *ret_end)
+{
+	*ret_start = offset;
+	*ret_end = d->geometry.size;
+	return offset < d->geometry.size ? 0 : -ENXIO;
+}
+
+static void device_sim_close(struct device *d)
+{
+	free(d);
+}
+
+static const struct device_ops ops = {
+	.read = device_sim_read,
+	.write = device_sim_write,
+	.flush = device_sim_flush,
+	.discard = device_sim_zero,
+	.zero = device_sim_zero,
+	.next_data = device_sim_next_data,
+	.close = device_sim_close,
+};
+
+/* Files are known by their names alone: "main", "spare1", "spare2". */
+static int open_device(void *context, const char *path, const struct file_device_options *o,
+		       struct device **ret, struct error *err)
+{
+	const char *name = strrchr(path, '/');
+	struct sim_device *d;
+	int error = sim_call(current, false, false);
+
+	(void)context, (void)o;
+	if (error)
+		return error_set(err, error, "simulated");
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return error_set(err, ENOMEM, "out of memory");
+	d->file = strcmp(name, "/main") == 0 ? FILE_MAIN
+		  : strcmp(name, "/spare1") == 0 ? FILE_SPARE1 : FILE_SPARE2;
+	d->device.ops = &ops;
+	d->device.geometry = (struct geometry){
+		.size = current->disk->files[d->file].size,
+		.block_size = current->sector_size,
+		.direct = true,
+	};
+	*ret = &d->device;
+	return 0;
+}
+
+const struct volume_parts sim_parts = {.open_device = open_device, .vfs = SIM_VFS};

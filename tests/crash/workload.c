@@ -1,0 +1,294 @@
+#include "workload.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "crash.h"
+#include "../model/random.h"
+#include "remapfs/spare.h"
+
+#define W DEFECT_WRITE
+#define R DEFECT_READ
+#define HEALS (DEFECT_READ | DEFECT_HEALS)
+
+/* ---- the lists -------------------------------------------------------------------- */
+
+static const struct op relocate[] = {
+	{OP_DEFECT, 5, 1, W}, {OP_DEFECT, 9, 2, W}, {OP_WRITE, 5, 1, 0}, {OP_WRITE, 8, 4, 0},
+	{OP_FLUSH, 0, 0, 0}, {OP_WRITE, 20, 4, 0}, {OP_WRITE, 5, 1, 0}, {OP_WRITE, 20, 2, 0},
+	{OP_FLUSH, 0, 0, 0}, {OP_WRITE, 20, 4, 0}, {OP_DEFECT, 21, 1, W}, {OP_WRITE, 20, 4, 0},
+	{OP_WRITE, 9, 2, 0},
+};
+
+static const struct op rewrite[] = {
+	{OP_DEFECT, 0, 4, W}, {OP_WRITE, 0, 4, 0}, {OP_WRITE, 1, 1, 0}, {OP_WRITE, 0, 3, 0},
+	{OP_FLUSH, 0, 0, 0}, {OP_WRITE, 2, 4, 0}, {OP_DEFECT, 5, 1, W}, {OP_WRITE, 3, 3, 0},
+	{OP_READ, 0, 8, 0}, {OP_FLUSH, 0, 0, 0}, {OP_WRITE, 0, 6, 0},
+};
+
+static const struct op slot_write[] = {
+	{OP_DEFECT, 5, 2, W}, {OP_WRITE, 5, 2, 0}, {OP_FLUSH, 0, 0, 0}, {OP_SLOT_DEFECT, 5, 1, W},
+	{OP_WRITE, 5, 1, 0}, {OP_WRITE, 5, 2, 0}, {OP_SLOT_DEFECT, 5, 2, W}, {OP_WRITE, 4, 4, 0},
+	{OP_FLUSH, 0, 0, 0}, {OP_WRITE, 5, 2, 0}, {OP_READ, 4, 4, 0},
+};
+
+static const struct op slot_read[] = {
+	{OP_DEFECT, 5, 3, W}, {OP_WRITE, 5, 3, 0}, {OP_FLUSH, 0, 0, 0}, {OP_SLOT_DEFECT, 6, 1, R},
+	{OP_READ, 4, 6, 0}, {OP_READ, 6, 1, 0}, {OP_WRITE, 6, 1, 0}, {OP_WRITE, 6, 1, 0},
+	{OP_SLOT_DEFECT, 5, 3, R}, {OP_READ, 5, 3, 0}, {OP_WRITE, 5, 2, 0}, {OP_FLUSH, 0, 0, 0},
+	{OP_READ, 7, 1, 0}, {OP_WRITE, 7, 1, 0},
+};
+
+static const struct op pending[] = {
+	{OP_WRITE, 10, 4, 0}, {OP_FLUSH, 0, 0, 0}, {OP_DEFECT, 10, 1, HEALS}, {OP_READ, 8, 4, 0},
+	{OP_WRITE, 10, 1, 0}, {OP_READ, 10, 1, 0}, {OP_DEFECT, 12, 2, R}, {OP_READ, 12, 1, 0},
+	{OP_WRITE, 12, 1, 0}, {OP_READ, 12, 2, 0}, {OP_WRITE, 13, 1, 0},
+	{OP_DEFECT, 30, 3, HEALS}, {OP_READ, 30, 3, 0}, {OP_WRITE, 29, 3, 0}, {OP_WRITE, 32, 1, 0},
+	{OP_FLUSH, 0, 0, 0},
+};
+
+/* What is lost is not read before it is written. */
+static const struct op unread[] = {
+	{OP_WRITE, 10, 2, 0}, {OP_FLUSH, 0, 0, 0}, {OP_DEFECT, 10, 2, HEALS}, {OP_WRITE, 10, 1, 0},
+	{OP_READ, 11, 1, 0}, {OP_DEFECT, 11, 1, HEALS | W}, {OP_WRITE, 11, 1, 0},
+	{OP_DEFECT, 40, 2, R | W}, {OP_READ, 40, 2, 0}, {OP_WRITE, 40, 2, 0}, {OP_WRITE, 40, 1, 0},
+};
+
+static const struct op several[] = {
+	{OP_DEFECT, 3, 1, W}, {OP_DEFECT, 7, 2, W}, {OP_DEFECT, 15, 1, W}, {OP_DEFECT, 11, 1, HEALS},
+	{OP_READ, 11, 1, 0}, {OP_WRITE, 0, 16, 0}, {OP_WRITE, 2, 8, 0}, {OP_FLUSH, 0, 0, 0},
+	{OP_DEFECT, 4, 2, W}, {OP_SLOT_DEFECT, 7, 1, W}, {OP_WRITE, 0, 16, 0}, {OP_READ, 0, 16, 0},
+};
+
+static const struct op erase[] = {
+	{OP_DEFECT, 4, 2, W}, {OP_WRITE, 0, 8, 0}, {OP_DISCARD, 0, 8, 0}, {OP_WRITE, 4, 1, 0},
+	{OP_FLUSH, 0, 0, 0}, {OP_ZERO, 2, 6, 0}, {OP_DEFECT, 12, 2, HEALS}, {OP_READ, 12, 2, 0},
+	{OP_ZERO, 10, 4, 0}, {OP_FLUSH, 0, 0, 0}, {OP_DEFECT, 20, 1, W}, {OP_ZERO, 18, 4, 0},
+	{OP_DISCARD, 0, 24, 0}, {OP_WRITE, 3, 3, 0},
+};
+
+static const struct op full[] = {
+	{OP_DEFECT, 0, 100, W}, {OP_FILL, 0, 16, 6}, {OP_WRITE, 80, 4, 0}, {OP_WRITE, 90, 4, 0},
+	{OP_FLUSH, 0, 0, 0}, {OP_WRITE, 90, 2, 0}, {OP_WRITE, 91, 3, 0}, {OP_WRITE, 0, 4, 0},
+	{OP_SLOT_DEFECT, 1, 1, W}, {OP_WRITE, 0, 3, 0},
+};
+
+static const struct op table[] = {
+	{OP_DEFECT, 5, 4, W}, {OP_WRITE, 5, 1, 0}, {OP_TABLE_DEFECT, 1, 0, W}, {OP_WRITE, 6, 1, 0},
+	{OP_WRITE, 5, 3, 0}, {OP_FLUSH, 0, 0, 0}, {OP_WRITE, 8, 2, 0},
+};
+
+static const struct op reopened[] = {
+	{OP_DEFECT, 5, 4, W}, {OP_WRITE, 5, 2, 0}, {OP_WRITE, 30, 2, 0}, {OP_REOPEN, 0, 0, 0},
+	{OP_WRITE, 5, 1, 0}, {OP_WRITE, 7, 1, 0}, {OP_REOPEN, 0, 0, 0}, {OP_SLOT_DEFECT, 7, 1, W},
+	{OP_WRITE, 6, 3, 0}, {OP_REOPEN, 0, 0, 0}, {OP_WRITE, 6, 1, 0},
+};
+
+static const struct op flush_fails[] = {
+	{OP_DEFECT, 5, 2, W}, {OP_WRITE, 4, 3, 0}, {OP_FLUSH_FAILS, 0, 0, 1}, {OP_FLUSH, 0, 0, 0},
+	{OP_FLUSH_FAILS, 0, 0, 0}, {OP_FLUSH, 0, 0, 0}, {OP_WRITE, 4, 3, 0}, {OP_REOPEN, 0, 0, 0},
+	{OP_WRITE, 20, 2, 0}, {OP_FLUSH, 0, 0, 0},
+};
+
+#define LIST(list) list, sizeof(list) / sizeof((list)[0])
+
+static const struct {
+	const char *name;
+	const struct op *ops;
+	size_t count;
+	unsigned spares;
+} lists[] = {
+	{"relocate", LIST(relocate), 1}, {"rewrite", LIST(rewrite), 1},
+	{"slot-write", LIST(slot_write), 2}, {"slot-read", LIST(slot_read), 1},
+	{"pending", LIST(pending), 1}, {"unread", LIST(unread), 1}, {"several", LIST(several), 1},
+	{"erase", LIST(erase), 1}, {"full", LIST(full), 1}, {"table", LIST(table), 2},
+	{"reopened", LIST(reopened), 1}, {"flush-fails", LIST(flush_fails), 1},
+};
+#define LISTS (sizeof(lists) / sizeof(lists[0]))
+
+const struct op workload_after[] = {
+	{OP_WRITE, 5, 1, 0}, {OP_DEFECT, 44, 1, W}, {OP_WRITE, 43, 3, 0}, {OP_WRITE, 8, 4, 0},
+	{OP_FLUSH, 0, 0, 0}, {OP_WRITE, 44, 1, 0},
+};
+const size_t workload_after_count = sizeof(workload_after) / sizeof(workload_after[0]);
+
+/* ---- those that are made ---------------------------------------------------------- */
+
+static void add(struct workload *w, enum op_kind kind, uint64_t start, uint64_t count, unsigned arg)
+{
+	w->ops[w->count++] = (struct op){kind, start, count, arg};
+}
+
+/*
+ * Commits fail at one call after the other: an I/O error in the last sync leaves
+ * open what is durable. The spare is almost full, so that a slot that is given
+ * back is used again soon.
+ */
+static void commits_fail(struct workload *w, int error, unsigned first)
+{
+	w->commits_fail = true;
+	add(w, OP_DEFECT, 0, 128, DEFECT_WRITE);
+	add(w, OP_FILL, 0, 16, 5);
+	add(w, OP_FLUSH, 0, 0, 0);
+	for (unsigned i = 0; i < 6; i++) {
+		add(w, OP_COMMIT_FAILS, (uint64_t)error, first + i, 1);
+		add(w, OP_WRITE, 90 + i, 1, 0);
+		add(w, OP_COMMIT_FAILS, 0, 0, 0);
+		add(w, OP_WRITE, 100, 4, 0);
+		add(w, OP_WRITE, i % 2 ? 90 + i : 92, 1, 0);
+		add(w, OP_WRITE, 90 + i, 1, 0);
+		add(w, OP_REOPEN, 0, 0, 0);
+	}
+}
+
+static void random_op(struct workload *w, uint64_t *seed)
+{
+	static const unsigned defects[] = {W, R, HEALS, W | R, W, HEALS};
+	uint64_t start = random_below(seed, 40), count = 1 + random_below(seed, 8);
+
+	switch (random_below(seed, 12)) {
+	case 0:
+		add(w, OP_DEFECT, start, 1 + random_below(seed, 3), defects[random_below(seed, 6)]);
+		return;
+	case 1:
+		add(w, OP_SLOT_DEFECT, start, count, defects[random_below(seed, 6)]);
+		return;
+	case 2:
+	case 3:
+		add(w, OP_READ, start, count, 0);
+		return;
+	case 4:
+		add(w, one_in(seed, 2) ? OP_ZERO : OP_DISCARD, start, count, 0);
+		return;
+	case 5:
+	case 6:
+		add(w, OP_FLUSH, 0, 0, 0);
+		return;
+	case 7:
+		if (one_in(seed, 3))
+			add(w, OP_REOPEN, 0, 0, 0);
+		return;
+	default:
+		add(w, OP_WRITE, start, count, 0);
+	}
+}
+
+static void random_ops(struct workload *w, uint64_t seed)
+{
+	w->spares = 1 + (unsigned)random_below(&seed, 2);
+	add(w, OP_DEFECT, random_below(&seed, 36), 4, DEFECT_WRITE);
+	for (unsigned i = 0; i < 16; i++)
+		random_op(w, &seed);
+}
+
+#define MADE 4
+#define RANDOM 6
+
+static void make(struct workload *w, unsigned i, uint64_t seed)
+{
+	static const char *const names[] = {"commit-eio-a", "commit-eio-b", "commit-enospc-a",
+					    "commit-enospc-b", "random-1", "random-2", "random-3",
+					    "random-4", "random-5", "random-6"};
+
+	w->name = names[i];
+	if (i < MADE)
+		commits_fail(w, i < 2 ? EIO : ENOSPC, i % 2 ? 8 : 14);
+	else
+		random_ops(w, seed * 64 + i);
+}
+
+bool workload_get(unsigned i, uint64_t seed, struct workload *ret)
+{
+	unsigned which = i / 2;
+
+	if (which >= LISTS + MADE + RANDOM)
+		return false;
+	*ret = (struct workload){.sector_size = i % 2 ? 4096 : 512, .spares = 1, .sectors = 64};
+	if (which >= LISTS) {
+		ret->sectors = 128;
+		make(ret, which - (unsigned)LISTS, seed + i % 2);
+		return true;
+	}
+	ret->name = lists[which].name;
+	ret->spares = lists[which].spares;
+	ret->count = lists[which].count;
+	memcpy(ret->ops, lists[which].ops, ret->count * sizeof(*ret->ops));
+	if (lists[which].ops == full)
+		ret->sectors = 128;
+	return true;
+}
+
+/* ---- volumes ---------------------------------------------------------------------- */
+
+static void load(struct content *c, const char *path, bool device, bool garbage)
+{
+	FILE *f = fopen(path, "rb");
+	uint64_t state = 99;
+	long size;
+
+	if (!f || fseek(f, 0, SEEK_END) < 0 || (size = ftell(f)) < 0)
+		give_up("cannot read %s", path);
+	rewind(f);
+	content_resize(c, (uint64_t)size);
+	if (fread(c->data, 1, (size_t)size, f) != (size_t)size)
+		give_up("cannot read %s", path);
+	fclose(f);
+	c->exists = true;
+	if (device)
+		c->defects = must(calloc(1, c->size / UNIT));
+	/* What was on main before: neither zeros nor anything that is written later. */
+	for (uint64_t i = 0; garbage && i < c->size; i++)
+		c->data[i] = (uint8_t)random_next(&state);
+}
+
+static void create(const struct workload *w, struct disk *d)
+{
+	static const char *const names[] = {"main", "spare1", "spare2", "volume"};
+	char dir[] = "/tmp/remapfs-crash-XXXXXX", paths[4][64];
+	uint64_t size = spare_bytes_min(w->sector_size);
+	struct part_spec spares[2] = {{.path = paths[1], .size = size},
+				      {.path = paths[2], .size = size}};
+	struct create_options o = {
+		.path = paths[3],
+		.main = {.path = paths[0], .size = w->sectors * w->sector_size},
+		.spares = spares,
+		.spare_count = w->spares,
+		.sector_size = w->sector_size,
+	};
+	struct error warning = {""}, err = {""};
+
+	if (!mkdtemp(dir))
+		give_up("cannot make a folder in /tmp");
+	for (int i = 0; i < 4; i++)
+		snprintf(paths[i], sizeof(paths[i]), "%s/%s", dir, names[i]);
+	if (volume_create(&o, &warning, &err) < 0)
+		give_up("%s", err.text);
+	for (unsigned i = 0; i <= w->spares; i++)
+		load(&d->files[i], paths[i], true, i == 0);
+	load(&d->files[FILE_DB], paths[3], false, false);
+	for (int i = 0; i < 4; i++)
+		unlink(paths[i]);
+	rmdir(dir);
+}
+
+const struct disk *workload_disk(const struct workload *w)
+{
+	static struct {
+		struct disk disk;
+		uint64_t sectors;
+		uint32_t sector_size;
+		unsigned spares;
+	} made[16], *m = made;
+
+	for (; m->sectors; m++)
+		if (m->sectors == w->sectors && m->sector_size == w->sector_size &&
+		    m->spares == w->spares)
+			return &m->disk;
+	m->sectors = w->sectors;
+	m->sector_size = w->sector_size;
+	m->spares = w->spares;
+	create(w, &m->disk);
+	return &m->disk;
+}
