@@ -73,7 +73,7 @@ void __wrap_uuid_generate(uuid_t to)
 
 static void say(const char *format, va_list args)
 {
-	if (!verbose)
+	if (!verbose || sim_current()->cut)
 		return;
 	fputs("  engine: ", stdout);
 	vprintf(format, args);

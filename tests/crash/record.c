@@ -85,10 +85,11 @@ void record_check(const struct record *r, uint64_t sector, const struct possible
 {
 	uint32_t per_sector = r->sector_size / UNIT;
 	uint64_t allowed = live ? p->live : p->cut;
+	bool lost = live ? p->lost : p->lost_cut;
 
 	if (rc < 0) {
-		if (!p->lost)
-			complain(r, sector, allowed, p->lost, NULL, 0);
+		if (!lost)
+			complain(r, sector, allowed, lost, NULL, 0);
 		return;
 	}
 	for (uint32_t u = 0; u < per_sector; u++) {
@@ -99,7 +100,7 @@ void record_check(const struct record *r, uint64_t sector, const struct possible
 		for (unsigned v = 0; v < r->values && !known; v++)
 			known = (allowed >> v & 1) && unit_is(r, at, unit, v);
 		if (!known)
-			complain(r, sector, allowed, p->lost, at, unit);
+			complain(r, sector, allowed, lost, at, unit);
 	}
 }
 
@@ -129,12 +130,15 @@ static void after_write(const struct record *r, const struct asked *q, bool done
 	if (done && q->rc == 0) {
 		p->live = bit;
 		p->cut = settled ? bit : p->cut | bit;
-		p->lost = false;
+		p->broken = p->broken && !settled;
+		p->lost = p->broken;
+		p->lost_cut = p->lost_cut && !settled;
 		return;
 	}
 	p->live |= bit;
 	p->cut |= bit;
-	p->lost = p->lost || (done && r->forgiving);
+	if (done && r->forgiving)
+		p->lost = p->lost_cut = true;
 }
 
 static void after_request(const struct record *r, const struct asked *q, bool done,
@@ -146,9 +150,10 @@ static void after_request(const struct record *r, const struct asked *q, bool do
 		if (q->kind == REQUEST_WRITE) {
 			after_write(r, q, done, q->settled >> i & 1, one);
 		} else if (q->kind == REQUEST_LOSS) {
-			one->lost = true;
+			one->lost = one->lost_cut = true;
+			one->broken = q->value;
 		} else if (done && q->rc < 0 && r->forgiving) {
-			one->lost = true;
+			one->lost = one->lost_cut = true;
 		} else if (done && q->rc < 0 && one->lost) {
 			/* It was told: from now on there is no content. */
 			one->live = one->cut = 0;
@@ -162,7 +167,7 @@ uint64_t record_possible(const struct record *r, size_t point, struct possible *
 
 	for (uint64_t s = 0; s < r->sectors; s++)
 		ret[s] = (struct possible){.live = !r->lost[s], .cut = !r->lost[s],
-					   .lost = r->lost[s]};
+					   .lost = r->lost[s], .lost_cut = r->lost[s]};
 	for (size_t i = 0; i < r->count; i++) {
 		const struct asked *q = &r->requests[i];
 		bool done = q->end <= point;
@@ -174,7 +179,7 @@ uint64_t record_possible(const struct record *r, size_t point, struct possible *
 		after_request(r, q, done, ret);
 		if (q->kind == REQUEST_FLUSH && done && q->rc == 0)
 			for (uint64_t s = 0; s < r->sectors; s++)
-				ret[s].cut = ret[s].live;
+				ret[s].cut = ret[s].live, ret[s].lost_cut = ret[s].lost;
 	}
 	return events;
 }

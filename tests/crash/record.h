@@ -32,7 +32,7 @@ enum request_kind { REQUEST_WRITE, REQUEST_READ, REQUEST_FLUSH, REQUEST_LOSS };
 struct asked {
 	enum request_kind kind;
 	uint64_t start, count;
-	unsigned value;
+	unsigned value; /* REQUEST_LOSS: 1 when a write does not heal it */
 	size_t begin, end; /* points of the journal; end SIZE_MAX: not yet */
 	int rc;
 	uint64_t settled;  /* a bit for each of its sectors: moved or cured */
@@ -53,7 +53,8 @@ struct record {
 /* What a sector may be, as a bit for each value. */
 struct possible {
 	uint64_t live, cut;
-	bool lost; /* EIO is allowed */
+	bool lost, lost_cut; /* EIO is allowed */
+	bool broken; /* writing it where it is does not make it readable */
 };
 
 void record_start(struct record *, uint64_t sectors, uint32_t sector_size);

@@ -85,7 +85,8 @@ static void note_loss(struct session *s, const struct op *op)
 
 	if (!(op->arg & DEFECT_READ))
 		return;
-	q = record_begin(&s->record, REQUEST_LOSS, op->start, op->count, 0, s->sim.journal.count);
+	q = record_begin(&s->record, REQUEST_LOSS, op->start, op->count,
+			 !(op->arg & DEFECT_HEALS), s->sim.journal.count);
 	q->end = q->begin;
 }
 

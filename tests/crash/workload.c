@@ -273,16 +273,19 @@ static void create(const struct workload *w, struct disk *d)
 	rmdir(dir);
 }
 
+struct made {
+	struct disk disk;
+	uint64_t sectors;
+	uint32_t sector_size;
+	unsigned spares;
+};
+
 const struct disk *workload_disk(const struct workload *w)
 {
-	static struct {
-		struct disk disk;
-		uint64_t sectors;
-		uint32_t sector_size;
-		unsigned spares;
-	} made[16], *m = made;
+	static struct made made[16];
+	struct made *m;
 
-	for (; m->sectors; m++)
+	for (m = made; m->sectors; m++)
 		if (m->sectors == w->sectors && m->sector_size == w->sector_size &&
 		    m->spares == w->spares)
 			return &m->disk;
