@@ -197,6 +197,8 @@ static void draw(struct lot *lots, const struct cache *c, unsigned cut, uint64_t
 		    (cut == CUT_KEEP_DEVICES && database) ||
 		    (cut == CUT_LOSE_MAIN && f == FILE_MAIN))
 			lots[f].fate = LOSE;
+		else if (cut == CUT_EARLY_DATABASE && database)
+			lots[f].fate = PREFIX;
 		else if (cut >= CUT_RANDOM)
 			lots[f].fate = (enum fate)random_below(seed, FATES);
 	}

@@ -90,7 +90,15 @@ void cache_end(struct cache *);
  * The cuts of one point that are always looked at; higher numbers are drawn
  * from the seed.
  */
-enum cut { CUT_LOSE_ALL, CUT_KEEP_ALL, CUT_KEEP_DATABASE, CUT_KEEP_DEVICES, CUT_LOSE_MAIN, CUT_RANDOM };
+enum cut {
+	CUT_LOSE_ALL,
+	CUT_KEEP_ALL,
+	CUT_KEEP_DATABASE,
+	CUT_KEEP_DEVICES,
+	CUT_LOSE_MAIN,
+	CUT_EARLY_DATABASE, /* devices are kept, of the database what came first */
+	CUT_RANDOM
+};
 
 /* What the cut leaves. CUT_KEEP_ALL is what a killed process leaves. */
 void cache_cut(const struct cache *, unsigned cut, uint64_t seed, struct disk *to);

@@ -142,6 +142,25 @@ static void cut_everywhere(const struct session *s, const struct workload *w)
 	cache_end(&c);
 }
 
+static void print_journal(const struct session *s)
+{
+	char text[80];
+	size_t next = 0;
+
+	for (size_t i = 0; i <= s->sim.journal.count; i++) {
+		for (; next < s->record.count && s->record.requests[next].begin == i; next++) {
+			const struct asked *q = &s->record.requests[next];
+
+			printf("  request %zu: kind %d, sectors %llu+%llu, version %u: %d at point "
+			       "%zu\n", next, (int)q->kind, (unsigned long long)q->start,
+			       (unsigned long long)q->count, q->value, q->rc, q->end);
+		}
+		if (i < s->sim.journal.count)
+			printf("  step %zu: %s\n", i,
+			       step_text(&s->sim.journal.steps[i], text, sizeof(text)));
+	}
+}
+
 void explore(const struct workload *w)
 {
 	struct session s = {0};
@@ -155,6 +174,8 @@ void explore(const struct workload *w)
 		give_up("workload %s ends with a volume that cannot be opened", w->name);
 	check_live(&s);
 	session_close(&s);
+	if (settings.verbose)
+		print_journal(&s);
 	cut_everywhere(&s, w);
 	record_end(&s.record);
 	session_end(&s);

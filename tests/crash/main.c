@@ -17,7 +17,7 @@
 #include "memory.h"
 #include "sim.h"
 
-struct settings settings = {.seed = 1, .states = 8, .inner = 4};
+struct settings settings = {.seed = 1, .states = 10, .inner = 2};
 
 static const char *only_workload;
 static uint64_t rounds = 1;
@@ -30,7 +30,7 @@ static const char help[] =
 	"Cuts the power at each step of I/O of the engine and checks what is left.\n"
 	"\n"
 	"  --states N   cuts of each point: what the caches had written of what was not\n"
-	"               flushed (0: nothing, 1: all, as after a kill; from 5 on at random)\n"
+	"               flushed (0: nothing, 1: all, as after a kill; from 6 on at random)\n"
 	"  --inner N    of each state, points of its recovery where it is cut once more\n"
 	"  --rounds N   goes on with the following seeds; --long: 20 rounds with more of each\n"
 	"  --plant NAME breaks the engine: succeeds when that is found\n"

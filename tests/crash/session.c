@@ -19,6 +19,7 @@ void session_start(struct session *s, uint32_t sector_size, uint64_t sectors)
 	if (!s->buffer && posix_memalign((void **)&s->buffer, VOLUME_ALIGNMENT, 64 * 4096) != 0)
 		give_up("out of memory");
 	sim_use(&s->sim);
+	sim_reset();
 }
 
 void session_end(struct session *s)
@@ -250,6 +251,10 @@ static void run_one(struct session *s, const struct op *op)
 		return;
 	case OP_FLUSH_FAILS:
 		s->sim.fail_main_flush = op->arg != 0;
+		return;
+	case OP_SYNC_FAILS:
+		s->sim.fail_sync = op->arg != 0;
+		s->record.forgiving = true;
 		return;
 	default:
 		request(s, op);

@@ -21,7 +21,8 @@ enum op_kind {
 	OP_COMMIT_FAILS, /* the next arg calls of the VFS that change something fail:
 			    start EIO or ENOSPC, after letting count of them pass */
 	OP_FILL, /* writes count sectors at a time, from start, until arg slots are free */
-	OP_FLUSH_FAILS,  /* main does not flush while arg is not 0 */
+	OP_FLUSH_FAILS, /* main does not flush while arg is not 0 */
+	OP_SYNC_FAILS,  /* nor does the database */
 };
 
 struct op {

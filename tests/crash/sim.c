@@ -1,6 +1,7 @@
 #include "sim.h"
 
 #include <errno.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,10 +10,17 @@
 #include "memory.h"
 
 static struct sim *current;
+static int64_t now;
 
 void sim_use(struct sim *s)
 {
 	current = s;
+}
+
+void sim_reset(void)
+{
+	now = 1000000;
+	sqlite3_test_control(SQLITE_TESTCTRL_PRNG_SEED, 1, NULL);
 }
 
 struct sim *sim_current(void)
@@ -60,8 +68,6 @@ void sim_step(struct sim *s, struct step step, const void *data)
 
 int64_t sim_now_ms(void)
 {
-	static int64_t now = 1000000;
-
 	return now++;
 }
 

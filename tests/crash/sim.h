@@ -29,7 +29,7 @@ struct sim {
 	bool failed;       /* one did */
 	bool fail_changes; /* only writes, flushes and the like are counted */
 	bool fail_database; /* only those of the VFS */
-	bool skip_main_flush, fail_main_flush;
+	bool skip_main_flush, fail_main_flush, fail_sync;
 	bool quiet; /* nothing is counted and nothing fails: the simulator looks */
 	uint8_t *shared[8]; /* the index of SQLite's log: in memory, gone with the power */
 };
@@ -40,6 +40,8 @@ void sim_init(void);
 /* The one in use from now on. */
 void sim_use(struct sim *);
 struct sim *sim_current(void);
+/* Time and chance begin anew, so that what follows does not depend on what was before. */
+void sim_reset(void);
 void sim_end(struct sim *);
 
 /* For volume_open. */

@@ -81,7 +81,7 @@ static int vfs_truncate(sqlite3_file *f, sqlite3_int64 size)
 static int vfs_sync(sqlite3_file *f, int flags)
 {
 	(void)flags;
-	if (sim_call(sim_current(), true, true))
+	if (sim_call(sim_current(), true, true) || sim_current()->fail_sync)
 		return SQLITE_IOERR_FSYNC;
 	sim_step(sim_current(), (struct step){.kind = STEP_FLUSH, .file = file_of(f)}, NULL);
 	return SQLITE_OK;

@@ -92,6 +92,16 @@ static const struct op flush_fails[] = {
 	{OP_WRITE, 20, 2, 0}, {OP_FLUSH, 0, 0, 0},
 };
 
+/*
+ * The last sync of a commit fails, so that it may turn out to be durable, while
+ * its slot is the only one that was free.
+ */
+static const struct op sync_fails[] = {
+	{OP_DEFECT, 0, 110, W}, {OP_FILL, 0, 16, 1}, {OP_FLUSH, 0, 0, 0}, {OP_SYNC_FAILS, 0, 0, 1},
+	{OP_WRITE, 90, 1, 0}, {OP_WRITE, 100, 1, 0}, {OP_SYNC_FAILS, 0, 0, 0}, {OP_WRITE, 90, 1, 0},
+	{OP_WRITE, 3, 1, 0}, {OP_FLUSH, 0, 0, 0}, {OP_REOPEN, 0, 0, 0}, {OP_WRITE, 100, 1, 0},
+};
+
 #define LIST(list) list, sizeof(list) / sizeof((list)[0])
 
 static const struct {
@@ -104,7 +114,7 @@ static const struct {
 	{"slot-write", LIST(slot_write), 2}, {"slot-read", LIST(slot_read), 1},
 	{"pending", LIST(pending), 1}, {"unread", LIST(unread), 1}, {"several", LIST(several), 1},
 	{"erase", LIST(erase), 1}, {"full", LIST(full), 1}, {"table", LIST(table), 2},
-	{"reopened", LIST(reopened), 1}, {"flush-fails", LIST(flush_fails), 1},
+	{"reopened", LIST(reopened), 1}, {"flush-fails", LIST(flush_fails), 1}, {"sync-fails", LIST(sync_fails), 1},
 };
 #define LISTS (sizeof(lists) / sizeof(lists[0]))
 
@@ -121,25 +131,21 @@ static void add(struct workload *w, enum op_kind kind, uint64_t start, uint64_t 
 	w->ops[w->count++] = (struct op){kind, start, count, arg};
 }
 
-/*
- * Commits fail at one call after the other: an I/O error in the last sync leaves
- * open what is durable. The spare is almost full, so that a slot that is given
- * back is used again soon.
- */
+/* Commits fail at one call after the other: before anything is durable, or when all may be. */
 static void commits_fail(struct workload *w, int error, unsigned first)
 {
 	w->commits_fail = true;
-	add(w, OP_DEFECT, 0, 128, DEFECT_WRITE);
-	add(w, OP_FILL, 0, 16, 5);
+	add(w, OP_DEFECT, 0, 110, DEFECT_WRITE);
+	add(w, OP_WRITE, 90, 8, 0);
 	add(w, OP_FLUSH, 0, 0, 0);
-	for (unsigned i = 0; i < 6; i++) {
+	for (unsigned i = 0; i < 7; i++) {
 		add(w, OP_COMMIT_FAILS, (uint64_t)error, first + i, 1);
-		add(w, OP_WRITE, 90 + i, 1, 0);
+		add(w, OP_WRITE, 20 + 2 * i, 2, 0);
 		add(w, OP_COMMIT_FAILS, 0, 0, 0);
-		add(w, OP_WRITE, 100, 4, 0);
-		add(w, OP_WRITE, i % 2 ? 90 + i : 92, 1, 0);
-		add(w, OP_WRITE, 90 + i, 1, 0);
-		add(w, OP_REOPEN, 0, 0, 0);
+		add(w, OP_WRITE, 40 + i, 1, 0);
+		add(w, OP_WRITE, 21 + 2 * i, 1, 0);
+		if (i % 3 == 2)
+			add(w, i == 2 ? OP_FLUSH : OP_REOPEN, 0, 0, 0);
 	}
 }
 
@@ -194,7 +200,7 @@ static void make(struct workload *w, unsigned i, uint64_t seed)
 
 	w->name = names[i];
 	if (i < MADE)
-		commits_fail(w, i < 2 ? EIO : ENOSPC, i % 2 ? 8 : 14);
+		commits_fail(w, i < 2 ? EIO : ENOSPC, i % 2 ? 4 : 11);
 	else
 		random_ops(w, seed * 64 + i);
 }
@@ -215,7 +221,7 @@ bool workload_get(unsigned i, uint64_t seed, struct workload *ret)
 	ret->spares = lists[which].spares;
 	ret->count = lists[which].count;
 	memcpy(ret->ops, lists[which].ops, ret->count * sizeof(*ret->ops));
-	if (lists[which].ops == full)
+	if (lists[which].ops == full || lists[which].ops == sync_fails)
 		ret->sectors = 128;
 	return true;
 }
