@@ -184,6 +184,7 @@ enum fate { LOSE, KEEP, PREFIX, SOME, TORN, FATES };
 struct lot {
 	enum fate fate;
 	size_t left; /* PREFIX: how many more are kept */
+	bool torn; /* PREFIX: the one after those was met */
 	bool nameless; /* a lost creation or deletion: what came after it is lost too */
 };
 
@@ -244,10 +245,13 @@ static void settle_step(struct disk *to, const struct step *s, struct lot *l, ui
 		return;
 	if (s->kind == STEP_CREATE || s->kind == STEP_DELETE)
 		l->nameless = !kept;
-	if (kept)
+	if (kept) {
 		disk_apply(to, s);
-	else if (writes && (l->fate == TORN || l->fate == PREFIX) && one_in(seed, 2))
+		return;
+	}
+	if (writes && (l->fate == TORN || (l->fate == PREFIX && !l->torn)) && one_in(seed, 2))
 		tear(&to->files[s->file], s, seed);
+	l->torn = true;
 }
 
 void cache_cut(const struct cache *c, unsigned cut, uint64_t seed, struct disk *to)
