@@ -112,7 +112,7 @@ void explore_run(struct session *s, const struct workload *w)
 	s->sim.recording = true;
 }
 
-static void check_live(struct session *s)
+void explore_live(struct session *s)
 {
 	struct possible *p = must(malloc(s->sectors * sizeof(*p)));
 
@@ -172,7 +172,7 @@ void explore(const struct workload *w)
 	session_run(&s, w->ops, w->count);
 	if (!s.volume)
 		give_up("workload %s ends with a volume that cannot be opened", w->name);
-	check_live(&s);
+	explore_live(&s);
 	session_close(&s);
 	if (settings.verbose)
 		print_journal(&s);

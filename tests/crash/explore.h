@@ -35,6 +35,8 @@ void explore(const struct workload *);
 
 /* Runs the workload on a new volume, which stays open. */
 void explore_run(struct session *, const struct workload *);
+/* What is open holds what was acknowledged, and its map is that of the database. */
+void explore_live(struct session *);
 /* Cuts at the point where the cache stands. Checks, and goes on if deep. */
 void explore_cut(const struct session *, const struct cache *, unsigned cut, bool deep);
 

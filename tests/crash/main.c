@@ -16,15 +16,18 @@
 #include "explore.h"
 #include "memory.h"
 #include "sim.h"
+#include "sweep.h"
 
 struct settings settings = {.seed = 1, .states = 10, .inner = 2};
 
-static const char *only_workload;
+static const char *only_workload, *sweep_kind;
+static uint64_t only_nth;
 static uint64_t rounds = 1;
 
 static const char help[] =
 	"usage: crash [--seed N] [--states N] [--inner N] [--rounds N | --long]\n"
 	"       crash --seed N --workload NAME [--point P] [--state S] [--verbose]\n"
+	"       crash --seed N --sweep eio|burst|enospc|enomem [--workload NAME] [--nth N]\n"
 	"       crash --plant NAME | --list\n"
 	"\n"
 	"Cuts the power at each step of I/O of the engine and checks what is left.\n"
@@ -33,6 +36,8 @@ static const char help[] =
 	"               flushed (0: nothing, 1: all, as after a kill; from 6 on at random)\n"
 	"  --inner N    of each state, points of its recovery where it is cut once more\n"
 	"  --rounds N   goes on with the following seeds; --long: 20 rounds with more of each\n"
+	"  --sweep KIND fails the 1st, 2nd, 3rd … call (I/O error, six in a row, disk full,\n"
+	"               no memory) until none is left to fail, with cuts afterwards\n"
 	"  --plant NAME breaks the engine: succeeds when that is found\n"
 	"\n"
 	"A failure prints what to say to have it again. The exit status is 1 then, 2 for\n"
@@ -51,6 +56,9 @@ static void print_where(FILE *to)
 		fprintf(to, " --point %zu --state %u", where.point, where.state);
 	if (settings.plant)
 		fprintf(to, " --plant %s", settings.plant);
+	if (where.sweep)
+		fprintf(to, " --sweep %s --nth %llu", where.sweep,
+			(unsigned long long)where.nth);
 	if (where.inner_point != SIZE_MAX)
 		fprintf(to, " (cut again at point %zu, state %u)", where.inner_point,
 			where.inner_state);
@@ -133,6 +141,10 @@ static void take_option(const char *name, const char *value)
 		only.point = number(value);
 	else if (strcmp(name, "--state") == 0)
 		only.state = (unsigned)number(value);
+	else if (strcmp(name, "--nth") == 0)
+		only_nth = number(value);
+	else if (strcmp(name, "--sweep") == 0 && value && sweep_known(value))
+		sweep_kind = value;
 	else if (strcmp(name, "--workload") == 0 && value)
 		only_workload = value;
 	else if (strcmp(name, "--plant") == 0 && value)
@@ -183,10 +195,14 @@ static void run_round(void)
 
 		if (!is_wanted(&w))
 			continue;
-		explore(&w);
+		if (sweep_kind)
+			sweep(&w, sweep_kind, only_nth);
+		else
+			explore(&w);
 		if (settings.verbose)
-			printf("crash: %s/%u: %llu points, %llu states\n", w.name, w.sector_size,
-			       (unsigned long long)(counts.points - before.points),
+			printf("crash: %s/%u: %llu points, %llu failed calls, %llu states\n", w.name,
+			       w.sector_size, (unsigned long long)(counts.points - before.points),
+			       (unsigned long long)(counts.sweeps - before.sweeps),
 			       (unsigned long long)(counts.states - before.states));
 	}
 }
@@ -210,9 +226,10 @@ int main(int argc, char **argv)
 	for (uint64_t i = 0; i < rounds; i++, settings.seed++)
 		run_round();
 	clock_gettime(CLOCK_MONOTONIC, &end);
-	printf("crash: %llu workloads, %llu crash points, %llu crash states (%llu of them cut "
-	       "again during recovery), %.1f s\n", (unsigned long long)counts.workloads,
-	       (unsigned long long)counts.points, (unsigned long long)counts.states,
+	printf("crash: %llu workloads, %llu crash points, %llu failed calls, %llu crash states "
+	       "(%llu of them cut again during recovery), %.1f s\n",
+	       (unsigned long long)counts.workloads, (unsigned long long)counts.points,
+	       (unsigned long long)counts.sweeps, (unsigned long long)counts.states,
 	       (unsigned long long)counts.inner,
 	       (double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) / 1e9);
 	if (settings.plant)

@@ -20,7 +20,7 @@ int __wrap_posix_memalign(void **, size_t, size_t);
 char *__wrap_strdup(const char *);
 
 static uint64_t left; /* allocations until one fails; 0: none will */
-static unsigned spared;
+static unsigned spared = 1;
 static bool failed;
 
 static bool fails(void)

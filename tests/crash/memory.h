@@ -16,7 +16,10 @@ void memory_fail_at(uint64_t nth);
 /* Whether it came to that. */
 bool memory_failed(void);
 
-/* The simulator's own allocations never fail; calls nest. */
+/*
+ * The simulator's own allocations never fail: false before it calls the engine,
+ * true afterwards; and again where the engine calls the simulator.
+ */
 void memory_spare(bool spare);
 
 #endif

@@ -40,22 +40,27 @@ int session_open(struct session *s)
 
 	sim_use(&s->sim);
 	engine_volume(NULL);
+	memory_spare(false);
 	rc = volume_open(SIM_PATH, &o, &s->volume, &err);
-	if (rc < 0) {
+	if (rc == 0)
+		engine_scribe(s->volume);
+	memory_spare(true);
+	if (rc < 0)
 		s->volume = NULL;
-		return rc;
-	}
 	engine_volume(s->volume);
-	engine_scribe(s->volume);
-	return 0;
+	return rc;
 }
 
 int session_close(struct session *s)
 {
 	struct volume *v = s->volume;
+	int rc;
 
 	s->volume = NULL;
-	return volume_close(v);
+	memory_spare(false);
+	rc = volume_close(v);
+	memory_spare(true);
+	return rc;
 }
 
 void session_cut(struct session *s)
@@ -183,7 +188,9 @@ static void request(struct session *s, const struct op *op)
 		     s->sim.journal.count);
 	for (uint64_t i = 0; i < op->count; i++)
 		before[i] = session_place(s, op->start + i);
+	memory_spare(false);
 	rc = do_request(s, op, value);
+	memory_spare(true);
 	q = &s->record.requests[index];
 	q->rc = rc;
 	q->end = s->sim.journal.count;
@@ -222,8 +229,13 @@ static void reopen(struct session *s)
 {
 	if (s->volume)
 		session_close(s);
-	if (session_open(s) < 0 && !s->sim.failed)
-		fail("the volume cannot be opened again");
+	if (session_open(s) == 0)
+		return;
+	/* Calls that were made to fail may be the reason; they are not many. */
+	for (unsigned tries = s->sim.failed || memory_failed() ? 8 : 0; tries > 0; tries--)
+		if (session_open(s) == 0)
+			return;
+	fail("the volume cannot be opened again");
 }
 
 static void run_one(struct session *s, const struct op *op)
@@ -267,7 +279,9 @@ void session_run(struct session *s, const struct op *ops, size_t count)
 		run_one(s, &ops[i]);
 		if (!s->volume)
 			return;
+		memory_spare(false);
 		engine_scribe(s->volume);
+		memory_spare(true);
 	}
 }
 

@@ -45,6 +45,8 @@ int sim_call(struct sim *s, bool changes, bool database)
 	s->calls++;
 	if (s->fail_at == 0 || s->calls < s->fail_at || s->calls >= s->fail_at + s->fail_count)
 		return 0;
+	if (!s->failed)
+		s->failed_at = s->journal.count;
 	s->failed = true;
 	return s->fail_error;
 }

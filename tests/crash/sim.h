@@ -27,6 +27,7 @@ struct sim {
 	uint64_t fail_count;
 	int fail_error;    /* EIO or ENOSPC */
 	bool failed;       /* one did */
+	size_t failed_at;  /* at this point of the journal */
 	bool fail_changes; /* only writes, flushes and the like are counted */
 	bool fail_database; /* only those of the VFS */
 	bool skip_main_flush, fail_main_flush, fail_sync;
