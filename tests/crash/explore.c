@@ -142,7 +142,7 @@ static void cut_everywhere(const struct session *s, const struct workload *w)
 	cache_end(&c);
 }
 
-static void print_journal(const struct session *s)
+void explore_print(const struct session *s)
 {
 	char text[80];
 	size_t next = 0;
@@ -175,7 +175,7 @@ void explore(const struct workload *w)
 	explore_live(&s);
 	session_close(&s);
 	if (settings.verbose)
-		print_journal(&s);
+		explore_print(&s);
 	cut_everywhere(&s, w);
 	record_end(&s.record);
 	session_end(&s);

@@ -35,6 +35,8 @@ void explore(const struct workload *);
 
 /* Runs the workload on a new volume, which stays open. */
 void explore_run(struct session *, const struct workload *);
+/* Lists requests and steps. */
+void explore_print(const struct session *);
 /* What is open holds what was acknowledged, and its map is that of the database. */
 void explore_live(struct session *);
 /* Cuts at the point where the cache stands. Checks, and goes on if deep. */

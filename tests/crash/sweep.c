@@ -103,6 +103,8 @@ static bool fail_one(const struct workload *w, const struct kind *k, uint64_t nt
 	session_close(&s);
 	memory_fail_at(0);
 	disarm(&s);
+	if (settings.verbose)
+		explore_print(&s);
 	if (failed) {
 		check_after(&s, w, nth);
 		counts.sweeps++;
