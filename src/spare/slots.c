@@ -78,6 +78,8 @@ static int allocate_state(struct spare *s)
 	    posix_memalign(&s->table, SPARE_BLOCK, s->identity.sector_size) != 0)
 		return -ENOMEM;
 	s->table_at = NO_TABLE;
+	/* What a daemon that was killed had written here may not be durable yet. */
+	atomic_store(&s->dirty, true);
 	return 0;
 }
 
