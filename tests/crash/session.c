@@ -241,6 +241,10 @@ static void reopen(struct session *s)
 static void run_one(struct session *s, const struct op *op)
 {
 	switch (op->kind) {
+	case OP_KILL:
+		session_cut(s);
+		reopen(s);
+		return;
 	case OP_REOPEN:
 		reopen(s);
 		return;

@@ -15,6 +15,7 @@ enum op_kind {
 	OP_DISCARD,
 	OP_FLUSH,
 	OP_REOPEN,     /* close and open */
+	OP_KILL,       /* the process ends as it stands; open */
 	OP_DEFECT,     /* sectors of main get the defects of arg */
 	OP_SLOT_DEFECT, /* the slots that hold these sectors do */
 	OP_TABLE_DEFECT, /* the first sector of the slot table of spare `start` does */

@@ -102,6 +102,14 @@ static const struct op sync_fails[] = {
 	{OP_WRITE, 3, 1, 0}, {OP_FLUSH, 0, 0, 0}, {OP_REOPEN, 0, 0, 0}, {OP_WRITE, 100, 1, 0},
 };
 
+/* A killed process leaves the caches as they are: its successor's fsync has to cover them. */
+static const struct op killed[] = {
+	{OP_DEFECT, 5, 2, W}, {OP_WRITE, 4, 3, 0}, {OP_WRITE, 5, 1, 0}, {OP_WRITE, 20, 2, 0},
+	{OP_KILL, 0, 0, 0}, {OP_FLUSH, 0, 0, 0}, {OP_WRITE, 4, 3, 0}, {OP_KILL, 0, 0, 0},
+	{OP_DEFECT, 12, 1, HEALS}, {OP_READ, 12, 1, 0}, {OP_WRITE, 12, 1, 0}, {OP_KILL, 0, 0, 0},
+	{OP_WRITE, 6, 1, 0}, {OP_FLUSH, 0, 0, 0},
+};
+
 #define LIST(list) list, sizeof(list) / sizeof((list)[0])
 
 static const struct {
@@ -115,6 +123,7 @@ static const struct {
 	{"pending", LIST(pending), 1}, {"unread", LIST(unread), 1}, {"several", LIST(several), 1},
 	{"erase", LIST(erase), 1}, {"full", LIST(full), 1}, {"table", LIST(table), 2},
 	{"reopened", LIST(reopened), 1}, {"flush-fails", LIST(flush_fails), 1}, {"sync-fails", LIST(sync_fails), 1},
+	{"killed", LIST(killed), 1},
 };
 #define LISTS (sizeof(lists) / sizeof(lists[0]))
 
