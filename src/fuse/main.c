@@ -57,7 +57,8 @@ static int find_paths(struct program *p, struct error *err)
 	if (!p->volume)
 		return error_set(err, errno, "cannot open volume '%s': %s; %s", p->options.volume,
 				 strerror(errno), errno == ENOENT
-				 ? "make one with 'remapctl create'" : errno == EACCES
+				 ? "make one with 'remapctl create', or of its spares "
+				   "if it was lost with 'remapctl rebuild'" : errno == EACCES
 				 ? "run as a user who may use it" : "check the path");
 	return p->mountpoint ? 0 : error_set(err, errno, "cannot mount at '%s': %s; check the path",
 					     mountpoint, strerror(errno));

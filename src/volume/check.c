@@ -16,7 +16,6 @@
 #include "remapfs/cleanup.h"
 #include "remapfs/volume.h"
 #include "volume/cross.h"
-#include "volume/lock.h"
 
 #define CHUNK (1u << 20)
 

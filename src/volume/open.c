@@ -14,7 +14,6 @@
 #include "remapfs/cleanup.h"
 #include "remapfs/log.h"
 #include "volume/cross.h"
-#include "volume/lock.h"
 #include "volume/volume_impl.h"
 
 /* ---- opening the parts ---------------------------------------------------------------- */

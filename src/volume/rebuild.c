@@ -17,8 +17,8 @@
 #include "remapfs/cleanup.h"
 #include "remapfs/spare.h"
 #include "remapfs/store.h"
+#include "remapfs/volume.h"
 #include "volume/cross.h"
-#include "volume/lock.h"
 
 struct part {
 	const struct part_spec *spec;

@@ -1,2 +1,0 @@
-/* volume_lock is public: see remapfs/volume.h. */
-#include "remapfs/volume.h"
