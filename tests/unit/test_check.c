@@ -174,6 +174,33 @@ static void contradictions_are_left(void **state)
 	assert_clean();
 }
 
+/* The rows are sound, and a descriptor says something else: it may be the spare that is right. */
+static void nothing_is_repaired_beside_a_contradiction(void **state)
+{
+	struct file_device_options o = {.role = "spare"};
+	struct descriptor d = {.sector = 999, .sequence = 1};
+	uint8_t raw[DESCRIPTOR_BYTES], before[4096], after[4096];
+	struct spare_identity id;
+	struct device *device;
+
+	(void)state;
+	make_remaps();
+	assert_int_equal(file_device_open(at("spare1"), &o, &device, NULL), 0);
+	assert_int_equal(spare_probe(device, &id), 0);
+	device_close(device);
+	descriptor_encode(raw, &id, 3, &d);
+	put_bytes(at("spare1"), 4096 + 3 * DESCRIPTOR_BYTES, raw, sizeof(raw));
+	damage(4096 + 20 * DESCRIPTOR_BYTES, 32, 0x5a);
+	get_bytes(at("spare1"), 4096, before, sizeof(before));
+	assert_int_equal(check(true), 0);
+	assert_int_equal(slots[FINDING_CONTRADICTION], 1);
+	assert_int_equal(slots[FINDING_DAMAGED], 1);
+	assert_int_equal(result.repaired, 0);
+	assert_int_equal(result.left, 2);
+	get_bytes(at("spare1"), 4096, after, sizeof(after));
+	assert_memory_equal(before, after, sizeof(before));
+}
+
 static void rows_that_break_the_rules(void **state)
 {
 	static const char *const wrong[] = {
@@ -241,6 +268,7 @@ int main(void)
 		TEST(any_part_of_the_table),
 		TEST(superblocks),
 		TEST(contradictions_are_left),
+		TEST(nothing_is_repaired_beside_a_contradiction),
 		TEST(rows_that_break_the_rules),
 		TEST(slots_that_cannot_be_read),
 		TEST(the_spare_of_another_volume),

@@ -10,6 +10,7 @@
 
 #include "disrupt.h"
 #include "remapfs/spare.h"
+#include "spare/spare_impl.h"
 #include "spare_fixture.h"
 #include "volume/volume_impl.h"
 
@@ -132,6 +133,38 @@ static void only_the_named_sequence_is_cleared(void **state)
 	spare_close(s);
 }
 
+/* Asking whether a spare is alive puts back what is there, not what was. */
+static struct spare *shared;
+static atomic_bool asked_enough;
+
+static void *ask_again_and_again(void *unused)
+{
+	(void)unused;
+	while (!atomic_load(&asked_enough))
+		assert_int_equal(spare_alive(shared, true), 0);
+	return NULL;
+}
+
+static void being_asked_does_not_set_it_back(void **state)
+{
+	pthread_t thread;
+
+	(void)state;
+	shared = open_formatted(&identity);
+	atomic_store(&asked_enough, false);
+	assert_int_equal(pthread_create(&thread, NULL, ask_again_and_again, NULL), 0);
+	for (uint64_t w = 1; w < 20000; w++) {
+		MAKE_SURE(spare_confirm(shared, w));
+		pthread_mutex_lock(&shared->superblocks);
+		assert_int_equal(on_medium(spare_device(shared)), w);
+		pthread_mutex_unlock(&shared->superblocks);
+	}
+	atomic_store(&asked_enough, true);
+	pthread_join(thread, NULL);
+	assert_int_equal(on_medium(spare_device(shared)), 19999);
+	spare_close(shared);
+}
+
 /* ---- in a volume ------------------------------------------------------------------ */
 
 static struct spare *first_spare(void)
@@ -225,6 +258,37 @@ static void what_was_not_recorded_is_not_confirmed(void **state)
 	assert_true(spare_confirmed(first_spare()) >= sequence_of(104));
 }
 
+/*
+ * A commit in doubt leaves a whole descriptor: a rebuild must not find it once
+ * main holds the sector again.
+ */
+static void a_cure_waits_until_that_is_cleared(void **state)
+{
+	const struct disruption doubt = {.file = "/volume-wal", .calls = DISRUPT_SYNC, .error = EIO};
+	const struct disruption flush = {.file = "/spare1", .calls = DISRUPT_SYNC, .error = EIO};
+
+	(void)state;
+	bad_sectors(100, 1, FAULT_ON_WRITE);
+	disrupt(&doubt);
+	assert_int_equal(write_sectors_of(100, 1, 1), -EIO);
+	disrupt_end();
+	assert_lost(100, 1);
+	clear_faults();
+	assert_true(volume->committer.stale_count > 0);
+	assert_written(100, 1, 2);
+	assert_int_equal(volume->committer.stale_count, 0);
+	assert_counts(0, 0);
+	bad_sectors(103, 1, FAULT_ON_WRITE);
+	disrupt(&doubt);
+	assert_int_equal(write_sectors_of(103, 1, 1), -EIO);
+	disrupt_end();
+	clear_faults();
+	disrupt(&flush);
+	assert_int_equal(write_sectors_of(103, 1, 2), -EIO);
+	disrupt_end();
+	assert_lost(103, 1);
+}
+
 static void everything_is_confirmed_at_the_end(void **state)
 {
 	struct file_device_options o = {.role = "spare"};
@@ -253,10 +317,12 @@ int main(void)
 		cmocka_unit_test(a_superblock_that_cannot_be_written),
 		cmocka_unit_test(slots_are_unconfirmed_until_a_flush),
 		cmocka_unit_test(only_the_named_sequence_is_cleared),
+		cmocka_unit_test(being_asked_does_not_set_it_back),
 		TEST(rounds_confirm_those_before),
 		TEST(a_slot_is_confirmed_before_it_is_overwritten),
 		TEST(a_slot_that_cannot_be_confirmed_is_left),
 		TEST(what_was_not_recorded_is_not_confirmed),
+		TEST(a_cure_waits_until_that_is_cleared),
 		TEST(everything_is_confirmed_at_the_end),
 	};
 
