@@ -6,6 +6,7 @@
 
 #include "remapfs/cleanup.h"
 #include "remapfs/log.h"
+#include "volume/stale.h"
 
 /* More than this waits only when the database has been down for long. */
 #define KEPT_MAX 10000
@@ -160,20 +161,6 @@ static void describe(struct committer *m, struct change *c)
 	}
 }
 
-/* What stands on the spare of a sector that main is to hold again; NULL: nothing. */
-static const struct extent *stale_of(const struct committer *m, const struct extent *cured,
-				     spare_id_t spare)
-{
-	for (size_t i = 0; i < m->stale_count; i++) {
-		const struct extent *e = &m->stale[i].extent;
-
-		if (e->spare == spare && e->start < extent_end(cured) &&
-		    cured->start < extent_end(e))
-			return e;
-	}
-	return NULL;
-}
-
 /* The first extent that the change puts on the spare; NULL: none. */
 static const struct extent *uses_spare(const struct change *c, spare_id_t spare)
 {
@@ -184,77 +171,24 @@ static const struct extent *uses_spare(const struct change *c, spare_id_t spare)
 	return NULL;
 }
 
-/* The first that a rebuild would still find there, though main holds it again. */
-static const struct extent *contradicts(const struct committer *m, const struct change *c,
-					spare_id_t spare)
-{
-	const struct extent *stale = NULL;
-
-	for (size_t i = 0; !stale && c->result == 0 && i < c->extent_count; i++)
-		if (c->extents[i].extent.state == SECTOR_GOOD)
-			stale = stale_of(m, &c->extents[i].extent, spare);
-	return stale;
-}
-
 static bool wants_flush(const struct committer *m, const struct change *c, struct spare *spare)
 {
 	if (c->confirm == CONFIRM_ALL)
 		return spare_unconfirmed(spare, 0, SLOT_MAX);
 	return c->confirm == spare_id(spare) || uses_spare(c, spare_id(spare)) ||
-	       contradicts(m, c, spare_id(spare));
-}
-
-/*
- * ---- confirming: see spare/confirm.c ---------------------------------------------------
- *
- * A round confirms the rounds before it, with the flush that it needs anyway.
- * Of its own it cannot: it is not committed yet.
- */
-
-/* The greatest sequence that the spare may confirm. */
-static uint64_t confirmable(const struct committer *m, spare_id_t spare)
-{
-	uint64_t sequence = m->settled < m->cap ? m->settled : m->cap - 1;
-
-	for (size_t i = 0; i < m->stale_count; i++)
-		if (m->stale[i].extent.spare == spare && m->stale[i].sequence <= sequence)
-			sequence = m->stale[i].sequence - 1;
-	return sequence;
-}
-
-/* Tries again what could not be cleared. */
-static void clear_stale(struct committer *m, struct spare *spare)
-{
-	for (size_t i = 0; i < m->stale_count; i++) {
-		struct stale *s = &m->stale[i];
-
-		if (s->extent.spare == spare_id(spare) && !s->cleared)
-			s->cleared = spare_clear_sequence(spare, s->extent.slot, s->extent.count,
-							  s->sequence) == 0;
-	}
-}
-
-/* The spare was flushed: what had been cleared before is so for good. */
-static void forget_stale(struct committer *m, spare_id_t spare)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < m->stale_count; i++)
-		if (m->stale[i].extent.spare != spare || !m->stale[i].cleared)
-			m->stale[kept++] = m->stale[i];
-	m->stale_count = kept;
+	       stale_cured(m, c, spare_id(spare));
 }
 
 static int flush_spare(struct committer *m, struct spare *spare)
 {
 	int rc, confirmed;
 
-	clear_stale(m, spare);
+	stale_clear(m, spare);
 	/* Whether it can be confirmed matters to those who overwrite: they look. */
-	confirmed = spare_confirm(spare, confirmable(m, spare_id(spare)));
+	confirmed = spare_confirm(spare, stale_confirmable(m, spare_id(spare)));
 	rc = spare_flush(spare);
 	if (rc == 0)
-		forget_stale(m, spare_id(spare));
+		stale_forget(m, spare_id(spare));
 	if (confirmed < 0)
 		log_warning("neither superblock of spare %u can be written (%s): replace this "
 			    "spare soon", spare_id(spare), errno_name(-confirmed));
@@ -266,7 +200,7 @@ static void refuse_users(struct committer *m, struct change *list, struct spare 
 {
 	for (struct change *c = list; c; c = c->next) {
 		const struct extent *e = rc < 0 ? uses_spare(c, spare_id(spare)) : NULL;
-		const struct extent *stale = contradicts(m, c, spare_id(spare));
+		const struct extent *stale = stale_cured(m, c, spare_id(spare));
 
 		if (e || stale)
 			refuse(c, e ? e : stale, rc < 0 ? -rc : EIO, rc < 0);
@@ -289,23 +223,6 @@ static void flush_spares(struct committer *m, struct change *list)
 	}
 }
 
-static void note_stale(struct committer *m, const struct extent *e, uint64_t sequence,
-		       bool cleared)
-{
-	if (m->stale_count == m->stale_room) {
-		size_t room = m->stale_room * 2 + 16;
-		struct stale *more = realloc(m->stale, room * sizeof(*more));
-
-		if (!more) {
-			m->cap = sequence < m->cap ? sequence : m->cap;
-			return;
-		}
-		m->stale = more;
-		m->stale_room = room;
-	}
-	m->stale[m->stale_count++] = (struct stale){*e, sequence, cleared};
-}
-
 /*
  * What was described but not recorded must not be found by a rebuild. Where it
  * is not known whether it was recorded, the next open looks, and describes it
@@ -320,7 +237,7 @@ static void undescribe(struct committer *m, struct change *c)
 		if (e->state != SECTOR_REMAPPED)
 			continue;
 		rc = spare_clear_sequence(spare_by_id(m, e->spare), e->slot, e->count, c->sequence);
-		note_stale(m, e, c->sequence, rc == 0);
+		stale_note(m, e, c->sequence, rc == 0);
 	}
 }
 
