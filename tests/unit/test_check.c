@@ -219,8 +219,8 @@ static void rows_that_break_the_rules(void **state)
 	for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++) {
 		sql(wrong[i]);
 		assert_int_equal(check(true), 0);
-		assert_true(counts[FINDING_DATABASE] > 0);
-		assert_true(result.left > 0);
+		/* The broken rule, and that the sum of the map is another one. */
+		assert_true(counts[FINDING_DATABASE] >= (i < 5 ? 2 : 1));
 		sql("DELETE FROM remap; DELETE FROM pending; DELETE FROM bad_slot;"
 		    "INSERT INTO remap SELECT * FROM kept");
 	}
