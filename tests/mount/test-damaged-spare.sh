@@ -82,9 +82,7 @@ serves "after the slot table was repaired"
 
 say "a table lost while the daemon was killed"
 image_mount
-pid=$(daemon_pid)
-kill -9 "$pid"
-wait_for 10 process_ended "$pid" || fail "remapfs survives kill -9"
+kill_daemon
 wait_for 10 try_unmount "$MNT" || fail "the dead mount stays"
 damage "$table" "$table_bytes" '\132'
 serves "after opening brought the table in order"
