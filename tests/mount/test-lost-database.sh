@@ -69,12 +69,10 @@ serves "after a rebuild"
 say "deleted after a kill, its log left behind"
 restore
 image_mount
-pid=$(daemon_pid)
 noise data 20
 sector_write "$IMAGE" 1000 20 <data
 dd if=data of=shadow bs="$SS" seek=1000 conv=notrunc status=none
-kill -9 "$pid"
-wait_for 10 process_ended "$pid" || fail "remapfs survives kill -9"
+kill_daemon
 wait_for 10 try_unmount "$MNT" || fail "the dead mount stays"
 rm "$VOLUME"
 rebuild
