@@ -302,6 +302,13 @@ kill_daemon() {
   kill -9 "$supervisor" "$worker"
   wait_for 10 process_ended "$supervisor" && wait_for 10 process_ended "$worker" ||
     fail "remapfs survives kill -9"
+  # Its threads may be a moment behind: until the last one is gone, the socket
+  # takes connections.
+  wait_for 10 no_daemon || fail "something answers after kill -9"
+}
+
+no_daemon() {
+  [ "$(status_of .daemon.running)" = false ]
 }
 
 # ---- the database ------------------------------------------------------------------
