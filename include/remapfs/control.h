@@ -2,8 +2,8 @@
  * The control socket: how remapctl talks to a running remapfs without going
  * through FUSE, whose threads may all be stuck on a dying disk.
  *
- * A Unix stream socket at "<volume>.sock", mode 0600. The client sends one
- * word and a newline; the server answers one JSON object and closes:
+ * A Unix stream socket at "<volume>.sock", mode 0600. The client sends one JSON
+ * object on one line, {"command": "…", …}; the server answers one and closes:
  *
  *   status         {"ok": true, "pid": …, "mountpoint": …, …}
  *   reload-faults  {"ok": true} once the faults of the database are in force
@@ -17,25 +17,53 @@
 
 #include <jansson.h>
 
+/* The longest request, bytes, without its newline. */
+#define CONTROL_REQUEST_MAX 65536u
+
+/* How long control_ask waits, and a server for a client that stalls. */
+#define CONTROL_WAIT_MS 5000
+
 struct control_server;
 
 /*
- * Listens beside volume_path, replacing a socket that nobody listens on, and
- * serves requests from a thread of its own: answer(context, word) returns a
- * new JSON object, or NULL for an unknown word. A client that stalls is
- * dropped after 5 s and delays nobody's I/O.
+ * What answers. Both return a new JSON object, or NULL for a command that they
+ * do not know.
  */
-int control_serve(const char *volume_path, json_t *(*answer)(void *context, const char *word),
-		  void *context, struct control_server **ret, struct error *err);
-/* Stops the thread, removes the socket. NULL is allowed. */
+struct control_handler {
+	/* At once: nobody else is served meanwhile. Without a command that acts. */
+	json_t *(*look)(void *context, const char *command);
+	/*
+	 * May take its time: on a thread of its own, one request after the other. It
+	 * is carried out even when its client has gone.
+	 */
+	json_t *(*act)(void *context, const char *command, const json_t *request);
+	void *context;
+};
+
+/*
+ * Listens beside volume_path, replacing a socket that nobody listens on, and
+ * serves requests from threads of its own. A client that stalls is dropped
+ * after CONTROL_WAIT_MS and delays nobody's I/O.
+ */
+int control_serve(const char *volume_path, const struct control_handler *,
+		  struct control_server **ret, struct error *err);
+/* Waits for what is being carried out, and removes the socket. NULL is allowed. */
 void control_stop(struct control_server *);
 
 /*
  * Asks the daemon of a volume. 0: *ret_answer is a new reference; -ENOENT or
- * -ECONNREFUSED: no daemon runs; -EACCES; -ETIMEDOUT: none within 5 s;
- * -EPROTO: not an answer; -EREMOTEIO: the daemon refused (err says why).
+ * -ECONNREFUSED: no daemon runs; -EACCES; -ETIMEDOUT: none within
+ * CONTROL_WAIT_MS; -EPROTO: not an answer; -EREMOTEIO: the daemon refused (err
+ * says why).
  */
-int control_ask(const char *volume_path, const char *word, json_t **ret_answer,
+int control_ask(const char *volume_path, const char *command, json_t **ret_answer,
 		struct error *err);
+/*
+ * The same with a request of more than a command, which stays the caller's, and
+ * another wait. -ETIMEDOUT: it may yet be carried out. -EMSGSIZE: the request
+ * is longer than CONTROL_REQUEST_MAX.
+ */
+int control_request(const char *volume_path, const json_t *request, unsigned wait_ms,
+		    json_t **ret_answer, struct error *err);
 
 #endif

@@ -10,12 +10,6 @@
 #include <limits.h>
 #include <stdint.h>
 
-/* How long one side waits for the other. */
-#define CONTROL_WAIT_MS 5000
-
-/* The longest request, without its newline. */
-#define CONTROL_WORD_MAX 64
-
 struct control_address {
 	int directory;           /* O_PATH; -1: none */
 	char name[NAME_MAX + 1]; /* of the socket in it */

@@ -36,9 +36,11 @@ static int unreachable(const char *volume_path, int code, struct error *err)
 				 volume_path);
 	case ETIMEDOUT:
 		return error_set(err, code,
-				 "the daemon of %.200s did not answer within %d s; see what it "
-				 "waits for in the system log",
-				 volume_path, CONTROL_WAIT_MS / 1000);
+				 "the daemon of %.200s did not answer in time; see what it waits "
+				 "for in the system log",
+				 volume_path);
+	case EMSGSIZE:
+		return error_set(err, code, "the request is too long; ask for less at a time");
 	case ECONNRESET:
 	case EPIPE:
 	case EPROTO:
@@ -88,15 +90,10 @@ static int wait_for(int fd, short events, int64_t deadline)
 	}
 }
 
-static int send_word(int fd, const char *word, int64_t deadline)
+static int send_all(int fd, const char *text, size_t length, int64_t deadline)
 {
-	char line[CONTROL_WORD_MAX + 2];
-	size_t length = (size_t)snprintf(line, sizeof(line), "%s\n", word);
-
-	if (length >= sizeof(line))
-		return -EINVAL;
 	for (size_t sent = 0; sent < length;) {
-		ssize_t n = send(fd, line + sent, length - sent, MSG_NOSIGNAL);
+		ssize_t n = send(fd, text + sent, length - sent, MSG_NOSIGNAL);
 		int rc;
 
 		if (n >= 0) {
@@ -108,6 +105,19 @@ static int send_word(int fd, const char *word, int64_t deadline)
 			return rc;
 	}
 	return 0;
+}
+
+static int send_request(int fd, const json_t *request, int64_t deadline)
+{
+	CLEANUP_FREE char *text = json_dumps(request, JSON_COMPACT);
+	size_t length = text ? strlen(text) : 0;
+
+	if (!text)
+		return -ENOMEM;
+	if (length > CONTROL_REQUEST_MAX)
+		return -EMSGSIZE;
+	text[length] = '\n'; /* in place of its end */
+	return send_all(fd, text, length + 1, deadline);
 }
 
 static int make_room(struct answer *answer)
@@ -188,16 +198,17 @@ static int connect_to(const char *volume_path, int64_t deadline, struct error *e
 	return fd >= 0 ? fd : unreachable(volume_path, -fd, err);
 }
 
-int control_ask(const char *volume_path, const char *word, json_t **ret_answer, struct error *err)
+int control_request(const char *volume_path, const json_t *request, unsigned wait_ms,
+		    json_t **ret_answer, struct error *err)
 {
-	int64_t deadline = control_now() + CONTROL_WAIT_MS;
+	int64_t deadline = control_now() + wait_ms;
 	CLEANUP_CLOSE int fd = connect_to(volume_path, deadline, err);
 	struct answer answer = {0};
 	int rc;
 
 	if (fd < 0)
 		return fd;
-	rc = send_word(fd, word, deadline);
+	rc = send_request(fd, request, deadline);
 	if (!rc)
 		rc = receive(fd, &answer, deadline);
 	if (!rc)
@@ -205,5 +216,16 @@ int control_ask(const char *volume_path, const char *word, json_t **ret_answer, 
 	else
 		rc = unreachable(volume_path, -rc, err);
 	free(answer.text);
+	return rc;
+}
+
+int control_ask(const char *volume_path, const char *command, json_t **ret_answer,
+		struct error *err)
+{
+	json_t *request = json_pack("{s:s}", "command", command);
+	int rc = request ? control_request(volume_path, request, CONTROL_WAIT_MS, ret_answer, err)
+			 : error_set(err, ENOMEM, "not enough memory; end other programs first");
+
+	json_decref(request);
 	return rc;
 }

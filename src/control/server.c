@@ -1,6 +1,7 @@
 /*
  * The answering side: one thread that serves several clients with poll, each
- * with a deadline, so that none can hold up another or the end.
+ * with a deadline, so that none can hold up another or the end. What may take
+ * its time is carried out by a second one: status is answered meanwhile.
  *
  * The socket appears under its name only when it is ready: it is bound to a
  * name of its own (bind cannot take a long path, rename can), with its mode set
@@ -24,30 +25,47 @@
 #include <sys/un.h>
 
 #define CLIENTS 16
+/* So many may wait for what takes its time; the other places are for those who look. */
+#define ORDERS 4
 
 /* After an accept that failed (no descriptor left) the rest of them wait. */
 #define ACCEPT_PAUSE_MS 100
 
-/* Reading its word while answer is NULL, then writing the answer to it. */
+enum stage { READING, ACTING, WRITING };
+
 struct client {
 	int fd; /* -1: this place is free */
+	enum stage stage;
 	int64_t deadline;
-	char word[CONTROL_WORD_MAX + 2];
+	char *request; /* CONTROL_REQUEST_MAX and a newline, from its first byte on */
 	size_t received;
 	char *answer;
 	size_t length, sent;
 };
 
+/* Handed to the acting thread, and back with a reply. */
+struct order {
+	struct client *client;
+	const char *command; /* in request */
+	json_t *request, *reply;
+	struct order *next;
+};
+
 struct control_server {
-	json_t *(*answer)(void *context, const char *word);
-	void *context;
+	struct control_handler handler;
 	struct control_address address;
 	int listener;
-	int stop;         /* an eventfd that becomes readable */
+	int wake;         /* an eventfd: orders are done, or it is time to stop */
 	struct stat node; /* the socket as we made it */
 	int64_t accept_after;
-	pthread_t thread;
+	pthread_t thread, actor;
 	struct client clients[CLIENTS];
+
+	pthread_mutex_t lock; /* guards what follows */
+	pthread_cond_t work;
+	struct order *orders, *done;
+	unsigned waiting; /* orders that are not done */
+	bool stopping;
 };
 
 /* ---- clients ---------------------------------------------------------------- */
@@ -55,28 +73,9 @@ struct control_server {
 static void drop(struct client *client)
 {
 	close(client->fd);
+	free(client->request);
 	free(client->answer);
 	*client = (struct client){.fd = -1};
-}
-
-static bool is_word(const char *text)
-{
-	return *text && !text[strspn(text, "abcdefghijklmnopqrstuvwxyz-")];
-}
-
-static void compose(struct control_server *server, struct client *client)
-{
-	json_t *reply = NULL;
-
-	if (is_word(client->word))
-		reply = server->answer(server->context, client->word);
-	if (!reply)
-		reply = json_pack("{s:b, s:s}", "ok", 0, "error", "there is no such request");
-	else if (!json_object_get(reply, "ok"))
-		json_object_set_new(reply, "ok", json_true());
-	client->answer = json_dumps(reply, JSON_COMPACT);
-	client->length = client->answer ? strlen(client->answer) : 0;
-	json_decref(reply);
 }
 
 static void write_some(struct client *client)
@@ -92,13 +91,75 @@ static void write_some(struct client *client)
 		drop(client);
 }
 
+/* Takes the reply over; NULL: nobody knew the command. */
+static void begin_answer(struct client *client, json_t *reply)
+{
+	if (!reply)
+		reply = json_pack("{s:b, s:s}", "ok", 0, "error", "there is no such request");
+	else if (!json_object_get(reply, "ok"))
+		json_object_set_new(reply, "ok", json_true());
+	client->answer = json_dumps(reply, JSON_COMPACT);
+	json_decref(reply);
+	client->length = client->answer ? strlen(client->answer) : 0;
+	client->stage = WRITING;
+	client->deadline = control_now() + CONTROL_WAIT_MS;
+	if (client->answer)
+		write_some(client);
+	else
+		drop(client);
+}
+
+/* Takes request over. False: there are too many. */
+static bool give_order(struct control_server *server, struct client *client, const char *command,
+		       json_t *request)
+{
+	struct order *order = malloc(sizeof(*order)), **end = &server->orders;
+	HOLD_LOCK(&server->lock);
+
+	if (!order || server->waiting == ORDERS) {
+		json_decref(request);
+		free(order);
+		return false;
+	}
+	*order = (struct order){.client = client, .request = request, .command = command};
+	client->stage = ACTING;
+	while (*end)
+		end = &(*end)->next;
+	*end = order;
+	server->waiting++;
+	pthread_cond_signal(&server->work);
+	return true;
+}
+
+static void understand(struct control_server *server, struct client *client, size_t length)
+{
+	json_t *request = json_loadb(client->request, length, JSON_REJECT_DUPLICATES, NULL);
+	const char *command = json_string_value(json_object_get(request, "command"));
+	json_t *reply = NULL;
+
+	if (command)
+		reply = server->handler.look(server->handler.context, command);
+	if (!command || reply || !server->handler.act) {
+		json_decref(request);
+		begin_answer(client, reply);
+	} else if (!give_order(server, client, command, request)) {
+		begin_answer(client, json_pack("{s:b, s:s}", "ok", 0, "error",
+					       "it is busy with other requests; try again"));
+	}
+}
+
 /* A request ends with its newline, with the client's end, or by being too long. */
 static void read_some(struct control_server *server, struct client *client)
 {
-	size_t room = sizeof(client->word) - 1 - client->received;
-	ssize_t n = recv(client->fd, client->word + client->received, room, 0);
+	size_t most = CONTROL_REQUEST_MAX + 1, room = most - client->received;
 	char *newline;
+	ssize_t n;
 
+	if (!client->request && !(client->request = malloc(most))) {
+		drop(client);
+		return;
+	}
+	n = recv(client->fd, client->request + client->received, room, 0);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n < 0 || (n == 0 && !client->received)) {
@@ -106,19 +167,80 @@ static void read_some(struct control_server *server, struct client *client)
 		return;
 	}
 	client->received += (size_t)n;
-	newline = memchr(client->word, '\n', client->received);
+	newline = memchr(client->request, '\n', client->received);
 	if (!newline && n > 0 && (size_t)n < room)
 		return;
-	/* Without its newline it was cut off, and may be half of another word. */
-	*(newline ? newline : client->word) = 0;
-	if (newline && strlen(client->word) != (size_t)(newline - client->word))
-		client->word[0] = 0;
-	compose(server, client);
-	if (client->answer)
-		write_some(client);
-	else
-		drop(client);
+	/* Without its newline it was cut off, and is not answered as if whole. */
+	understand(server, client, newline ? (size_t)(newline - client->request) : 0);
 }
+
+/* ---- what takes its time ------------------------------------------------------ */
+
+static void wake(struct control_server *server)
+{
+	eventfd_write(server->wake, 1);
+}
+
+/* Carries out one order after the other. */
+static void *act(void *arg)
+{
+	struct control_server *server = arg;
+	HOLD_LOCK(&server->lock);
+
+	while (!server->stopping) {
+		struct order *order = server->orders;
+
+		if (!order) {
+			pthread_cond_wait(&server->work, &server->lock);
+			continue;
+		}
+		server->orders = order->next;
+		pthread_mutex_unlock(&server->lock);
+		order->reply = server->handler.act(server->handler.context, order->command,
+						   order->request);
+		pthread_mutex_lock(&server->lock);
+		order->next = server->done;
+		server->done = order;
+		server->waiting--;
+		wake(server);
+	}
+	return NULL;
+}
+
+static void free_orders(struct order *order)
+{
+	while (order) {
+		struct order *next = order->next;
+
+		json_decref(order->request);
+		json_decref(order->reply);
+		free(order);
+		order = next;
+	}
+}
+
+/* Answers what has been carried out; false: it is time to stop. */
+static bool take_done(struct control_server *server)
+{
+	eventfd_t count;
+	struct order *done;
+	bool stopping;
+
+	eventfd_read(server->wake, &count);
+	pthread_mutex_lock(&server->lock);
+	done = server->done;
+	server->done = NULL;
+	stopping = server->stopping;
+	pthread_mutex_unlock(&server->lock);
+	for (struct order *order = done; order; order = order->next) {
+		begin_answer(order->client, order->reply);
+		order->reply = NULL;
+	}
+	free_orders(done);
+	return !stopping;
+}
+
+/* ---- the thread that serves ----------------------------------------------------- */
 
 static void accept_client(struct control_server *server)
 {
@@ -131,16 +253,14 @@ static void accept_client(struct control_server *server)
 	}
 	for (struct client *c = server->clients; c < server->clients + CLIENTS; c++)
 		if (c->fd < 0) {
-			c->fd = fd;
+			*c = (struct client){.fd = fd};
 			c->deadline = control_now() + CONTROL_WAIT_MS;
 			return;
 		}
 	close(fd);
 }
 
-/* ---- the thread ------------------------------------------------------------- */
-
-enum { POLL_STOP, POLL_LISTENER, POLL_CLIENTS, POLL_COUNT = POLL_CLIENTS + CLIENTS };
+enum { POLL_WAKE, POLL_LISTENER, POLL_CLIENTS, POLL_COUNT = POLL_CLIENTS + CLIENTS };
 
 /* Fills in what to wait for; returns for how long at most, or -1. */
 static int prepare(const struct control_server *server, struct pollfd *polls)
@@ -148,16 +268,18 @@ static int prepare(const struct control_server *server, struct pollfd *polls)
 	int pause = control_left(server->accept_after), wait = pause ? pause : -1;
 	bool full = true;
 
-	polls[POLL_STOP] = (struct pollfd){.fd = server->stop, .events = POLLIN};
+	polls[POLL_WAKE] = (struct pollfd){.fd = server->wake, .events = POLLIN};
 	for (size_t i = 0; i < CLIENTS; i++) {
 		const struct client *client = &server->clients[i];
-		short events = client->answer ? POLLOUT : POLLIN;
+		bool idle = client->fd < 0 || client->stage == ACTING;
 		int left = control_left(client->deadline);
 
-		polls[POLL_CLIENTS + i] = (struct pollfd){.fd = client->fd, .events = events};
-		if (client->fd < 0)
-			full = false;
-		else if (wait < 0 || left < wait)
+		polls[POLL_CLIENTS + i] = (struct pollfd){
+		    .fd = idle ? -1 : client->fd,
+		    .events = client->stage == WRITING ? POLLOUT : POLLIN,
+		};
+		full &= client->fd >= 0;
+		if (!idle && (wait < 0 || left < wait))
 			wait = left;
 	}
 	polls[POLL_LISTENER] =
@@ -167,11 +289,11 @@ static int prepare(const struct control_server *server, struct pollfd *polls)
 
 static void serve_client(struct control_server *server, struct client *client, short events)
 {
-	if (client->fd < 0)
+	if (client->fd < 0 || client->stage == ACTING)
 		return;
 	if (!control_left(client->deadline))
 		drop(client); /* also one that is busy: it had its time */
-	else if (events && client->answer)
+	else if (events && client->stage == WRITING)
 		write_some(client);
 	else if (events)
 		read_some(server, client);
@@ -190,7 +312,7 @@ static void *serve(void *arg)
 				continue;
 			return NULL;
 		}
-		if (polls[POLL_STOP].revents)
+		if (polls[POLL_WAKE].revents && !take_done(server))
 			return NULL;
 		for (size_t i = 0; i < CLIENTS; i++)
 			serve_client(server, &server->clients[i], polls[POLL_CLIENTS + i].revents);
@@ -199,15 +321,34 @@ static void *serve(void *arg)
 	}
 }
 
+static void stop_threads(struct control_server *server, bool serving, bool acting)
+{
+	pthread_mutex_lock(&server->lock);
+	server->stopping = true;
+	pthread_cond_signal(&server->work);
+	pthread_mutex_unlock(&server->lock);
+	/* What is being carried out is still answered. */
+	if (acting)
+		pthread_join(server->actor, NULL);
+	wake(server);
+	if (serving)
+		pthread_join(server->thread, NULL);
+}
+
 /* Signals are for the threads that expect them. */
-static int start_thread(struct control_server *server)
+static int start_threads(struct control_server *server)
 {
 	sigset_t all, before;
 	int rc;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	rc = pthread_create(&server->thread, NULL, serve, server);
+	rc = pthread_create(&server->actor, NULL, act, server);
+	if (!rc) {
+		rc = pthread_create(&server->thread, NULL, serve, server);
+		if (rc)
+			stop_threads(server, false, true);
+	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return -rc;
 }
@@ -290,8 +431,12 @@ static void release(struct control_server *server)
 			drop(&server->clients[i]);
 	if (server->listener >= 0)
 		close(server->listener);
-	if (server->stop >= 0)
-		close(server->stop);
+	if (server->wake >= 0)
+		close(server->wake);
+	free_orders(server->orders);
+	free_orders(server->done);
+	pthread_mutex_destroy(&server->lock);
+	pthread_cond_destroy(&server->work);
 	control_address_release(&server->address);
 	free(server);
 }
@@ -319,27 +464,29 @@ static int start(struct control_server *server)
 
 	if (!rc)
 		rc = open_listener(server);
-	if (!rc && (server->stop = eventfd(0, EFD_CLOEXEC)) < 0)
+	if (!rc && (server->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
 		rc = -errno;
-	return rc ? rc : start_thread(server);
+	return rc ? rc : start_threads(server);
 }
 
-int control_serve(const char *volume_path, json_t *(*answer)(void *context, const char *word),
-		  void *context, struct control_server **ret, struct error *err)
+int control_serve(const char *volume_path, const struct control_handler *handler,
+		  struct control_server **ret, struct error *err)
 {
 	struct control_server *server = calloc(1, sizeof(*server));
 	int rc;
 
 	if (!server)
 		return error_set(err, ENOMEM, "not enough memory; end other programs first");
-	server->answer = answer;
-	server->context = context;
-	server->listener = server->stop = -1;
+	server->handler = *handler;
+	server->listener = server->wake = -1;
+	pthread_mutex_init(&server->lock, NULL);
+	pthread_cond_init(&server->work, NULL);
 	for (size_t i = 0; i < CLIENTS; i++)
 		server->clients[i].fd = -1;
 	rc = control_address_find(volume_path, &server->address, err);
 	if (rc) {
-		free(server);
+		server->address.directory = -1;
+		release(server);
 		return rc;
 	}
 	rc = start(server);
@@ -355,7 +502,6 @@ void control_stop(struct control_server *server)
 {
 	if (!server)
 		return;
-	eventfd_write(server->stop, 1);
-	pthread_join(server->thread, NULL);
+	stop_threads(server, true, true);
 	release(server);
 }

@@ -41,13 +41,18 @@ static json_t *reload_faults(const struct answering *a)
 			 "the daemon cannot read the faults: ", errno_name(-rc));
 }
 
-json_t *answer(void *context, const char *word)
+static json_t *look(void *context, const char *command)
 {
-	const struct answering *a = context;
+	return strcmp(command, "status") == 0 ? status(context) : NULL;
+}
 
-	if (strcmp(word, "status") == 0)
-		return status(a);
-	if (strcmp(word, "reload-faults") == 0)
-		return reload_faults(a);
-	return NULL;
+static json_t *act(void *context, const char *command, const json_t *request)
+{
+	(void)request;
+	return strcmp(command, "reload-faults") == 0 ? reload_faults(context) : NULL;
+}
+
+struct control_handler answers(struct answering *answering)
+{
+	return (struct control_handler){.look = look, .act = act, .context = answering};
 }

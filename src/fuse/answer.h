@@ -2,10 +2,10 @@
 #ifndef FUSE_ANSWER_H
 #define FUSE_ANSWER_H
 
-#include <jansson.h>
 #include <sys/types.h>
 
 #include "fuse/options.h"
+#include "remapfs/control.h"
 #include "remapfs/volume.h"
 
 struct answering {
@@ -14,7 +14,7 @@ struct answering {
 	pid_t supervisor;
 };
 
-/* context is a struct answering; NULL: the word is unknown. */
-json_t *answer(void *context, const char *word);
+/* The context of the handler is *answering. */
+struct control_handler answers(struct answering *answering);
 
 #endif

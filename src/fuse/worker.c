@@ -81,11 +81,12 @@ static void tell_limits(const struct worker *w, const char *refused)
 
 static int start(struct worker *w, const char *refused, struct error *err)
 {
+	struct control_handler handler = answers(&w->answering);
 	int rc = session_adopt(&w->image, w->options, w->inherited.fuse, w->shared, &w->session,
 			       err);
 
 	w->answering = (struct answering){w->image.volume, w->options, getppid()};
-	rc = rc < 0 ? rc : control_serve(w->options->volume, answer, &w->answering, &w->control, err);
+	rc = rc < 0 ? rc : control_serve(w->options->volume, &handler, &w->control, err);
 	rc = rc < 0 ? rc : session_start(w->session, w->options->threads, err);
 	if (rc < 0)
 		return rc;

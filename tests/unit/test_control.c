@@ -11,6 +11,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -24,10 +26,12 @@
 static char folder[] = "/tmp/test-control-XXXXXX";
 static char volume[512], socket_path[600];
 
-static json_t *answer(void *context, const char *word)
+static json_t *look(void *context, const char *word)
 {
 	atomic_int *asked = context;
 
+	if (strcmp(word, "act") == 0)
+		return NULL;
 	if (asked)
 		atomic_fetch_add(asked, 1);
 	if (strcmp(word, "status") == 0)
@@ -49,12 +53,30 @@ static json_t *answer(void *context, const char *word)
 	return NULL;
 }
 
+/* Takes as long as it is told, and says how many came before. */
+static json_t *act(void *context, const char *command, const json_t *request)
+{
+	static atomic_int acted;
+	json_int_t ms = json_integer_value(json_object_get(request, "ms"));
+
+	(void)context;
+	if (strcmp(command, "act") != 0)
+		return NULL;
+	poll(NULL, 0, (int)ms);
+	return json_pack("{s:i, s:O}", "acted", atomic_fetch_add(&acted, 1), "said",
+			 json_object_get(request, "ms"));
+}
+
+static const struct control_handler handler = {.look = look, .act = act};
+
 static struct control_server *serve(atomic_int *asked)
 {
+	struct control_handler counting = handler;
 	struct control_server *server = NULL;
 	struct error err = {0};
 
-	assert_int_equal(control_serve(volume, answer, asked, &server, &err), 0);
+	counting.context = asked;
+	assert_int_equal(control_serve(volume, &counting, &server, &err), 0);
 	assert_non_null(server);
 	return server;
 }
@@ -160,38 +182,142 @@ static void test_nobody_there(void **state)
 	(void)state;
 }
 
-static void test_words_that_are_none(void **state)
+static void test_requests_that_are_none(void **state)
 {
-	static char longest[5000];
+	static char longest[CONTROL_REQUEST_MAX + 2];
+	static const char *const texts[] = {
+	    "\n", "status\n", "\"status\"\n", "[\"status\"]\n", "{}\n", "{\"command\": 1}\n",
+	    "{\"command\": \"sta\\u0000tus\"}\n", "{\"command\": \"\xff\"}\n",
+	    "{\"command\": \"status\"} x\n", "{\"command\": \"status\"\n}\n",
+	    "{\"command\": \"status\", \"command\": \"status\"}\n"};
 	atomic_int asked = 0;
 	struct control_server *server = serve(&asked);
-	json_t *got = NULL;
+	json_t *got = NULL, *request;
 
 	memset(longest, 'a', sizeof(longest) - 1);
-	assert_int_equal(control_ask(volume, longest, &got, NULL), -EINVAL);
-	assert_non_null(strstr(say(longest, 66), "no such request"));
-	assert_non_null(strstr(say("\n", 1), "no such request"));
-	assert_non_null(strstr(say("STATUS\n", 7), "no such request"));
-	assert_non_null(strstr(say("a\0b\n", 4), "\"ok\":false"));
-	assert_non_null(strstr(say("\xff\xfe\n", 3), "no such request"));
-	assert_non_null(strstr(say("{\"a\": 1}\n", 9), "no such request"));
+	request = json_pack("{s:s, s:s}", "command", "status", "more", longest);
+	assert_int_equal(control_request(volume, request, 1000, &got, NULL), -EMSGSIZE);
+	json_decref(request);
+	assert_non_null(strstr(say(longest, CONTROL_REQUEST_MAX + 1), "no such request"));
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
+		assert_non_null(strstr(say(texts[i], strlen(texts[i])), "no such request"));
+	assert_non_null(strstr(say("{\"command\": \"sta\0tus\"}\n", 24), "no such request"));
 	assert_int_equal(atomic_load(&asked), 0);
-	assert_non_null(strstr(say("status\nmore", 11), "\"pid\""));
+	assert_non_null(strstr(say("{\"command\": \"status\"}\nmore", 27), "\"pid\""));
 	assert_int_equal(control_ask(volume, "status", &got, NULL), 0);
 	json_decref(got);
 	control_stop(server);
 	(void)state;
 }
 
-/* Half a word may be half of another one: it is not answered as if whole. */
-static void test_a_word_cut_off(void **state)
+/* ---- what takes its time ------------------------------------------------------ */
+
+static json_t *ask_to_act(int ms, unsigned wait_ms, int expected)
+{
+	json_t *request = json_pack("{s:s, s:i}", "command", "act", "ms", ms), *got = NULL;
+
+	assert_int_equal(control_request(volume, request, wait_ms, &got, NULL), expected);
+	json_decref(request);
+	return got;
+}
+
+/* dial() and a request that is not waited for. */
+static int begin_to_act(int ms)
+{
+	char text[64];
+	int fd = dial();
+
+	snprintf(text, sizeof(text), "{\"command\": \"act\", \"ms\": %d}\n", ms);
+	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+	return fd;
+}
+
+static void test_acting_holds_up_nobody_who_looks(void **state)
+{
+	struct control_server *server = serve(NULL);
+	int64_t began = control_now();
+	int fds[20];
+	json_t *got = NULL;
+
+	/* Of so many most are refused, and status has a place all the same. */
+	for (size_t i = 0; i < 20; i++)
+		fds[i] = begin_to_act(700);
+	assert_int_equal(control_ask(volume, "status", &got, NULL), 0);
+	json_decref(got);
+	assert_true(control_now() - began < 700);
+	for (size_t i = 0; i < 20; i++)
+		close(fds[i]);
+	control_stop(server);
+	(void)state;
+}
+
+static json_t *receive(int fd)
+{
+	char text[4096] = "";
+	ssize_t n = recv(fd, text, sizeof(text) - 1, MSG_WAITALL);
+
+	close(fd);
+	return n > 0 ? json_loads(text, 0, NULL) : NULL;
+}
+
+static void test_acts_come_one_after_the_other(void **state)
+{
+	struct control_server *server = serve(NULL);
+	int64_t began = control_now();
+	int first = begin_to_act(300), second;
+	json_t *a, *b;
+
+	poll(NULL, 0, 100);
+	second = begin_to_act(1);
+	b = receive(second);
+	assert_true(control_now() - began >= 300);
+	a = receive(first);
+	assert_int_equal(json_integer_value(json_object_get(a, "said")), 300);
+	assert_int_equal(json_integer_value(json_object_get(b, "said")), 1);
+	assert_true(json_integer_value(json_object_get(a, "acted")) <
+		    json_integer_value(json_object_get(b, "acted")));
+	json_decref(a);
+	json_decref(b);
+	control_stop(server);
+	(void)state;
+}
+
+/* Longer than a client that stalls is borne with. */
+static void test_acting_may_take_long(void **state)
+{
+	struct control_server *server = serve(NULL);
+	json_t *got = ask_to_act(CONTROL_WAIT_MS + 500, 20000, 0);
+
+	assert_true(json_is_true(json_object_get(got, "ok")));
+	json_decref(got);
+	assert_null(ask_to_act(500, 100, -ETIMEDOUT));
+	control_stop(server);
+	(void)state;
+}
+
+static void test_the_end_waits_for_what_is_carried_out(void **state)
+{
+	struct control_server *server = serve(NULL);
+	int fd = begin_to_act(300);
+	json_t *got;
+
+	poll(NULL, 0, 100);
+	control_stop(server);
+	got = receive(fd);
+	assert_true(json_is_true(json_object_get(got, "ok")));
+	json_decref(got);
+	(void)state;
+}
+
+/* What was cut off is not answered as if whole. */
+static void test_a_request_cut_off(void **state)
 {
 	atomic_int asked = 0;
 	struct control_server *server = serve(&asked);
 	char text[256] = "";
 	int fd = dial();
 
-	assert_int_equal(send(fd, "status", 6, MSG_NOSIGNAL), 6);
+	assert_int_equal(send(fd, "{\"command\": \"status\"}", 21, MSG_NOSIGNAL), 21);
 	shutdown(fd, SHUT_WR);
 	assert_true(recv(fd, text, sizeof(text) - 1, MSG_WAITALL) > 0);
 	assert_non_null(strstr(text, "\"ok\":false"));
@@ -224,7 +350,7 @@ static void test_two_daemons(void **state)
 	struct error err = {0};
 	json_t *got = NULL;
 
-	assert_int_equal(control_serve(volume, answer, NULL, &second, &err), -EBUSY);
+	assert_int_equal(control_serve(volume, &handler, &second, &err), -EBUSY);
 	assert_null(second);
 	assert_int_equal(control_ask(volume, "status", &got, NULL), 0);
 	json_decref(got);
@@ -242,7 +368,7 @@ static void test_stale_socket(void **state)
 	int status;
 
 	if (child == 0) {
-		control_serve(volume, answer, NULL, &server, NULL);
+		control_serve(volume, &handler, &server, NULL);
 		raise(SIGKILL);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
@@ -267,7 +393,7 @@ static void test_something_else_has_the_name(void **state)
 	snprintf(target, sizeof(target), "%s/precious", folder);
 	assert_int_equal(close(open(target, O_CREAT | O_WRONLY | O_CLOEXEC, 0600)), 0);
 	assert_int_equal(symlink(target, socket_path), 0);
-	assert_int_equal(control_serve(volume, answer, NULL, &server, &err), -EEXIST);
+	assert_int_equal(control_serve(volume, &handler, &server, &err), -EEXIST);
 	assert_non_null(strstr(err.text, "move it away"));
 	assert_int_equal(control_ask(volume, "status", &got, &err), -EPROTO);
 	assert_int_equal(lstat(socket_path, &st), 0);
@@ -320,12 +446,12 @@ static void test_long_paths(void **state)
 	}
 	snprintf(path + used, sizeof(path) - used, "/%0240d", 1);
 	assert_int_equal(control_ask(path, "status", &got, NULL), -ENOENT);
-	assert_int_equal(control_serve(path, answer, NULL, &server, NULL), 0);
+	assert_int_equal(control_serve(path, &handler, &server, NULL), 0);
 	assert_int_equal(control_ask(path, "status", &got, NULL), 0);
 	json_decref(got);
 	control_stop(server);
 	snprintf(path + used, sizeof(path) - used, "/%0252d", 1);
-	assert_int_equal(control_serve(path, answer, NULL, &server, NULL), -ENAMETOOLONG);
+	assert_int_equal(control_serve(path, &handler, &server, NULL), -ENAMETOOLONG);
 	assert_int_equal(control_ask(path, "status", &got, NULL), -ENAMETOOLONG);
 	(void)state;
 }
@@ -371,6 +497,8 @@ static void test_stalled_clients_are_dropped(void **state)
 	(void)state;
 }
 
+#define LARGE "{\"command\": \"large\"}\n"
+
 /* One that asks and goes, or never reads, must not raise SIGPIPE or block. */
 static void test_clients_that_leave(void **state)
 {
@@ -381,11 +509,12 @@ static void test_clients_that_leave(void **state)
 	for (int i = 0; i < 50; i++) {
 		int fd = dial();
 
-		assert_int_equal(send(fd, "large\n", 6, MSG_NOSIGNAL), 6);
+		assert_int_equal(send(fd, LARGE, strlen(LARGE), MSG_NOSIGNAL),
+				 strlen(LARGE));
 		close(fd);
 	}
 	slow = dial();
-	assert_int_equal(send(slow, "large\n", 6, MSG_NOSIGNAL), 6);
+	assert_int_equal(send(slow, LARGE, strlen(LARGE), MSG_NOSIGNAL), strlen(LARGE));
 	assert_int_equal(control_ask(volume, "status", &got, NULL), 0);
 	json_decref(got);
 	close(slow);
@@ -466,7 +595,7 @@ static void test_a_daemon_that_hangs(void **state)
 
 	assert_int_equal(control_ask(volume, "status", &got, &err), -ETIMEDOUT);
 	assert_in_range(control_now() - began, 4500, 7000);
-	assert_non_null(strstr(err.text, "5 s"));
+	assert_non_null(strstr(err.text, "in time"));
 	end(child);
 	(void)state;
 }
@@ -477,8 +606,12 @@ int main(void)
 	    cmocka_unit_test(test_question_and_answer),
 	    cmocka_unit_test(test_refusals),
 	    cmocka_unit_test(test_nobody_there),
-	    cmocka_unit_test(test_words_that_are_none),
-	    cmocka_unit_test(test_a_word_cut_off),
+	    cmocka_unit_test(test_requests_that_are_none),
+	    cmocka_unit_test(test_acting_holds_up_nobody_who_looks),
+	    cmocka_unit_test(test_acts_come_one_after_the_other),
+	    cmocka_unit_test(test_acting_may_take_long),
+	    cmocka_unit_test(test_the_end_waits_for_what_is_carried_out),
+	    cmocka_unit_test(test_a_request_cut_off),
 	    cmocka_unit_test(test_socket_mode_and_end),
 	    cmocka_unit_test(test_two_daemons),
 	    cmocka_unit_test(test_stale_socket),
