@@ -7,6 +7,8 @@
  *
  *   status         {"ok": true, "pid": …, "mountpoint": …, …}
  *   reload-faults  {"ok": true} once the faults of the database are in force
+ *   add-spare      with id, uuid, path, offset, length: see volume_add_spare
+ *   retire-spare   with id, lost: see volume_retire_spare
  *
  * and {"ok": false, "error": "…"} otherwise.
  */
@@ -36,7 +38,7 @@ struct control_handler {
 	 * May take its time: on a thread of its own, one request after the other. It
 	 * is carried out even when its client has gone.
 	 */
-	json_t *(*act)(void *context, const char *command, const json_t *request);
+	json_t *(*act)(void *context, const char *command, json_t *request);
 	void *context;
 };
 

@@ -24,6 +24,13 @@ typedef uint32_t spare_id_t;
 #define SLOT_MAX ((slot_t)1 << 47)
 #define SPARE_ID_MAX ((spare_id_t)32767)
 
+enum spare_state {
+	SPARE_ACTIVE,   /* lends its free slots */
+	SPARE_RETIRING, /* lends none any more, and is being emptied */
+	SPARE_RETIRED,  /* holds nothing, and is not opened any more */
+	SPARE_LOST,     /* will never be seen again; what it held is pending */
+};
+
 enum sector_state {
 	SECTOR_GOOD,     /* served from main; no row anywhere */
 	SECTOR_REMAPPED, /* served from slot of spare */

@@ -43,9 +43,10 @@ struct spare_identity {
 	uint32_t sector_size;
 	uint64_t main_sectors;
 	uint32_t spares; /* the greatest number of one in the volume; 0: not known */
+	uint32_t in_use; /* how many of them have not been retired; 0: all */
 };
 
-/* Whether both are the same spare; what is known of `spares` does not matter. */
+/* Whether both are the same spare; what is known of the others does not matter. */
 bool spare_same(const struct spare_identity *, const struct spare_identity *);
 
 /*
@@ -113,6 +114,10 @@ void spare_mark_bad(struct spare *, slot_t first, uint64_t count);
  */
 bool spare_fail(struct spare *);
 bool spare_failed(const struct spare *);
+
+/* SPARE_ACTIVE at first. In the others, too, no slot is handed out. */
+void spare_set_state(struct spare *, enum spare_state);
+enum spare_state spare_state(const struct spare *);
 
 /* ---- I/O ------------------------------------------------------------------ */
 
@@ -199,6 +204,16 @@ int spare_each_group(struct spare *, int (*fn)(void *context, struct slot_group 
 int spare_write_group(struct spare *, const struct slot_group *);
 /* Writes the older superblock anew. */
 int spare_rewrite_superblock(struct spare *);
+/*
+ * Nothing on the device says any more that it is a spare, durably, and nothing
+ * written later will. Errors: those of the device, -ENOMEM.
+ */
+int spare_wipe(struct spare *);
+/*
+ * Writes into both superblocks what they say of the others, durably. Errors:
+ * those of spare_flush, -ENOMEM; then a later opening writes them anew.
+ */
+int spare_set_members(struct spare *, uint32_t spares, uint32_t in_use);
 bool spare_slot_bad(struct spare *, slot_t);
 
 /* The slots whose descriptors share a table sector with that of slot. */

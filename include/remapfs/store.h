@@ -33,6 +33,8 @@ struct store_volume {
 	uint64_t opens; /* how often it was opened for writing */
 };
 
+const char *spare_state_name(enum spare_state);
+
 struct store_spare {
 	spare_id_t id;
 	char uuid[STORE_UUID_TEXT];
@@ -40,6 +42,7 @@ struct store_spare {
 	uint64_t offset; /* bytes: the region of path that is the spare */
 	uint64_t length;
 	slot_t slots;
+	enum spare_state state;
 };
 
 /* ---- life ----------------------------------------------------------------- */
@@ -185,6 +188,13 @@ const char *store_message(const struct store *);
  * (SECTOR_REMAPPED only).
  */
 int store_set_extent(struct store *, const struct extent *e, int error, uint64_t sequence);
+/* One more spare. What store_spares() says stays as it was. */
+int store_add_spare(struct store *, const struct store_spare *);
+/*
+ * Only forward. -EEXIST: it has left already, or is to leave and holds sectors,
+ * or there is none.
+ */
+int store_set_spare_state(struct store *, spare_id_t, enum spare_state);
 /* Slots that are bad already are passed over. */
 int store_add_bad_slots(struct store *, spare_id_t, slot_t first, uint64_t count, int error);
 
@@ -209,6 +219,10 @@ enum event_kind {
 	EVENT_FAULT_SPENT,     /* a simulated fault that does not last has ended */
 	EVENT_REPAIRED,        /* the format of a spare, from the database */
 	EVENT_REBUILT,         /* the database, from the spares */
+	EVENT_SPARE_ADDED,     /* one more lends slots */
+	EVENT_SPARE_RETIRING,  /* one lends no more, and is being emptied */
+	EVENT_SPARE_RETIRED,   /* … holds nothing any more, and is not used */
+	EVENT_SPARE_LOST,      /* one was given up with all that was on it */
 };
 
 struct event {

@@ -119,6 +119,42 @@ int volume_next_data(struct volume *, uint64_t offset, uint64_t *ret_start, uint
  */
 int volume_note(const char *path, const struct event *event);
 
+/* ---- spares that come and go ------------------------------------------------ */
+
+/*
+ * Takes in a spare that volume_prepare_spare made: from then on it lends slots.
+ * What `slots` and `length` say is measured anew. err has the line: -EAGAIN
+ * (another spare came first), -EROFS, -EINPROGRESS (the commit failed, but may
+ * turn out to be durable when the volume is next opened), those of
+ * volume_open, and of the commit.
+ */
+int volume_add_spare(struct volume *, const struct store_spare *, struct error *err);
+
+/*
+ * The spare lends nothing any more, and a thread moves what is on it to the
+ * others; when it is empty its superblocks are wiped and it is not used again.
+ * Goes on after the volume is opened anew. With lost nothing is read from it:
+ * its sectors become pending. err has the line: -ENOENT (none of that number in
+ * use), -EINVAL (the last one that lends slots, and not lost), -EROFS, and
+ * those of the commit. volume_status tells when it is stuck.
+ */
+int volume_retire_spare(struct volume *, spare_id_t, bool lost, struct error *err);
+
+/*
+ * One pass over the retiring spares, as the thread does it. For simulations,
+ * which have no such thread. Whether any is left that is not empty.
+ */
+bool volume_empty_spares(struct volume *);
+
+/*
+ * Gives up a spare of a volume that is not open, and maybe cannot be without
+ * it: its sectors become pending. *ret_sectors: how many. err has the line.
+ * Errors: those of volume_lock and store_open, -ENOENT, and of the commit.
+ */
+int volume_forget_spare(const char *path, spare_id_t, uint64_t *ret_sectors, struct error *err);
+
+/* ---- faults that are simulated ------------------------------------------------ */
+
 /* Takes the simulated faults from the database anew; at once for new requests. */
 int volume_reload_faults(struct volume *);
 
@@ -130,6 +166,7 @@ struct volume_status {
 	bool commit_failed; /* the last commit failed */
 	bool spares_full;   /* the last sector that had to move found no slot */
 	bool main_direct;   /* main is read and written past the page cache */
+	char stuck[120];    /* why a retiring spare cannot be emptied; "": it can */
 	uint64_t faults;    /* sectors with a simulated fault in force */
 	uint64_t remapped_sectors, pending_sectors, free_slots;
 	uint64_t reads, writes, errors, commits; /* since it was opened */
@@ -173,5 +210,22 @@ struct create_options {
  * -EIO (a bad spare sector), -EINTR, those of file_device_open and store_create.
  */
 int volume_create(const struct create_options *, struct error *warning, struct error *err);
+
+struct prepare_options {
+	const char *path; /* of the volume, which may be open elsewhere */
+	struct part_spec spare;
+	bool force; /* as in struct create_options */
+	bool (*progress)(void *context, const char *what, uint64_t done, uint64_t total);
+	void *context;
+};
+
+/*
+ * Makes one more spare for a volume, for volume_add_spare: with the checks of
+ * volume_create and the same errors, and those of store_open. ret->path is the
+ * caller's to free. What is not added after all is accepted when it is prepared
+ * again.
+ */
+int volume_prepare_spare(const struct prepare_options *, struct store_spare *ret,
+			 struct error *warning, struct error *err);
 
 #endif

@@ -1,6 +1,7 @@
 /* remapctl create: what is typed becomes create_options; volume_create decides. */
 #include "ctl/ctl.h"
 #include "ctl/part.h"
+#include "ctl/progress.h"
 
 #include "remapfs/cleanup.h"
 #include "remapfs/parse.h"
@@ -8,10 +9,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 static const char help_text[] =
     "\n"
@@ -46,11 +44,7 @@ struct request {
 	struct create_options create;
 	struct part_spec *spares;
 	bool quiet;
-	bool visible; /* progress is shown */
-	/* Of the progress line. */
-	const char *what;
-	struct timespec began, shown;
-	bool line_open;
+	struct progress progress;
 };
 
 /* ---- options ---------------------------------------------------------------- */
@@ -145,70 +139,6 @@ static int read_options(int argc, char **argv, struct request *request)
 	return 0;
 }
 
-/* ---- progress --------------------------------------------------------------- */
-
-static double seconds_between(const struct timespec *from, const struct timespec *to)
-{
-	return (double)(to->tv_sec - from->tv_sec) + (double)(to->tv_nsec - from->tv_nsec) / 1e9;
-}
-
-static void print_progress(const char *what, uint64_t done, uint64_t total, double seconds)
-{
-	double rate = seconds > 0 ? (double)done / seconds : 0;
-	uint64_t left = rate > 0 ? (uint64_t)((double)(total - done) / rate + 0.5) : 0;
-	char rate_text[32];
-
-	fprintf(stderr,
-		"\r\033[K%.80s: %5.1f%%, %s/s, %" PRIu64 ":%02" PRIu64 ":%02" PRIu64 " left", what,
-		total ? (double)done * 100 / (double)total : 100,
-		format_size(rate_text, (uint64_t)rate), left / 3600, left / 60 % 60, left % 60);
-	fflush(stderr);
-}
-
-/* Ctrl-C stops at the next step, so that what was made can be removed. */
-static volatile sig_atomic_t interrupted;
-
-static void interrupt(int signal)
-{
-	(void)signal;
-	interrupted = 1;
-}
-
-static void catch_interrupts(void)
-{
-	struct sigaction action = {.sa_handler = interrupt, .sa_flags = SA_RESTART};
-
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-	sigaction(SIGHUP, &action, NULL);
-}
-
-static bool show_progress(void *context, const char *what, uint64_t done, uint64_t total)
-{
-	struct request *request = context;
-	struct timespec now;
-
-	if (!request->visible)
-		return !interrupted;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (!request->what || strcmp(request->what, what) != 0) {
-		request->what = what;
-		request->began = now;
-	} else if (seconds_between(&request->shown, &now) < 0.2 && done < total) {
-		return !interrupted;
-	}
-	request->shown = now;
-	request->line_open = true;
-	print_progress(what, done, total, seconds_between(&request->began, &now));
-	return !interrupted;
-}
-
-static void end_progress(const struct request *request)
-{
-	if (request->line_open)
-		fputs("\r\033[K", stderr);
-}
-
 /* ---- the end ---------------------------------------------------------------- */
 
 static void print_summary(const char *path, struct store *store)
@@ -240,15 +170,14 @@ static int create(struct request *request)
 	struct error err = {0}, warning = {0};
 	struct store *store;
 
-	catch_interrupts();
-	request->visible = !request->quiet && isatty(STDERR_FILENO);
-	request->create.progress = show_progress;
-	request->create.context = request;
+	progress_begin(&request->progress, request->quiet);
+	request->create.progress = progress_show;
+	request->create.context = &request->progress;
 	if (volume_create(&request->create, &warning, &err)) {
-		end_progress(request);
+		progress_end(&request->progress);
 		return refuse(&err);
 	}
-	end_progress(request);
+	progress_end(&request->progress);
 	if (warning.text[0])
 		fprintf(stderr, "remapctl: warning: %s\n", warning.text);
 	if (request->quiet)

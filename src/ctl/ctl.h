@@ -29,6 +29,8 @@ int run_history(int argc, char **argv);
 int run_inject(int argc, char **argv);
 int run_attach(int argc, char **argv);
 int run_detach(int argc, char **argv);
+int run_add_spare(int argc, char **argv);
+int run_retire_spare(int argc, char **argv);
 int run_upgrade(int argc, char **argv);
 int run_check(int argc, char **argv);
 int run_rebuild(int argc, char **argv);

@@ -16,6 +16,8 @@ static const struct command commands[] = {
     {"inject", run_inject, "simulate bad sectors"},
     {"attach", run_attach, "make a block device of a mounted volume"},
     {"detach", run_detach, "undo attach"},
+    {"add-spare", run_add_spare, "give a volume one more spare, also while it is mounted"},
+    {"retire-spare", run_retire_spare, "move everything off a spare, so that it can be taken away"},
     {"upgrade", run_upgrade, "let a mounted volume go on with the installed program"},
     {"check", run_check, "compare database and spares, and repair them"},
     {"rebuild", run_rebuild, "make a lost database anew from main and spares"},
@@ -32,7 +34,7 @@ static int help(void)
 		   "\n"
 		   "Commands:\n");
 	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
-		printf(" %-8s %s\n", commands[i].name, commands[i].summary);
+		printf(" %-12s %s\n", commands[i].name, commands[i].summary);
 	return print_help(
 	    "\n"
 	    "Options:\n"

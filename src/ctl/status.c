@@ -46,10 +46,17 @@ struct status {
 
 /* ---- what there is ---------------------------------------------------------- */
 
+static bool has_left(const struct store_spare *spare)
+{
+	return spare->state == SPARE_RETIRED || spare->state == SPARE_LOST;
+}
+
 static uint64_t free_of(const struct status *status, size_t i)
 {
 	uint64_t taken = status->used[i] + status->bad[i];
 
+	if (status->spares[i].state != SPARE_ACTIVE)
+		return 0;
 	return taken < status->spares[i].slots ? status->spares[i].slots - taken : 0;
 }
 
@@ -65,6 +72,8 @@ static int count_slots(struct status *status, struct store *store)
 
 		if (rc)
 			return rc;
+		if (has_left(&status->spares[i]))
+			continue;
 		status->slots += status->spares[i].slots;
 		status->bad_slots += status->bad[i];
 		status->free_slots += free_of(status, i);
@@ -114,7 +123,7 @@ static bool is_missing(struct status *status)
 		return true;
 	}
 	for (size_t i = 0; i < status->spare_count; i++) {
-		if (stat(status->spares[i].path, &st) == 0)
+		if (has_left(&status->spares[i]) || stat(status->spares[i].path, &st) == 0)
 			continue;
 		error_set(&status->trouble, errno, "spare '%s': %s; give it back its place",
 			  status->spares[i].path, strerror(errno));
@@ -173,8 +182,9 @@ static json_t *spares_json(const struct status *status)
 
 		json_array_append_new(
 		    array,
-		    json_pack("{s:I, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "id",
-			      (json_int_t)spare->id, "uuid", spare->uuid, "path",
+		    json_pack("{s:I, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "id",
+			      (json_int_t)spare->id, "uuid", spare->uuid, "state",
+			      spare_state_name(spare->state), "path",
 			      json_text(spare->path), "offset", (json_int_t)spare->offset, "length",
 			      (json_int_t)spare->length, "slots", (json_int_t)spare->slots, "used",
 			      (json_int_t)status->used[i], "bad", (json_int_t)status->bad[i],
@@ -229,6 +239,7 @@ static int print_json(const struct status *status)
 
 static const struct store_column spare_columns[] = {
     {"id", "number of the spare", true, false},
+    {"state", "active, retiring, retired or lost", false, false},
     {"path", "file or block device", false, false},
     {"size", "of the region", false, false},
     {"slots", "sectors it can lend", true, false},
@@ -320,7 +331,8 @@ static int add_spare_row(const struct status *status, size_t i, struct table *ta
 	snprintf(bad, sizeof(bad), "%" PRIu64, status->bad[i]);
 	snprintf(left, sizeof(left), "%" PRIu64, free_of(status, i));
 	return table_add(table,
-			 (const char *const[]){id, spare->path, format_size(size, spare->length),
+			 (const char *const[]){id, spare_state_name(spare->state),
+					       spare->path, format_size(size, spare->length),
 					       slots, used, bad, left});
 }
 

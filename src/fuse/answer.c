@@ -1,6 +1,8 @@
 #include "fuse/answer.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,12 +16,12 @@ static json_t *status(const struct answering *a)
 	volume_status(a->volume, &s);
 	snprintf(image, sizeof(image), "%s/%s", a->options->mountpoint, IMAGE_NAME);
 	return json_pack("{s:b, s:i, s:i, s:s, s:s, s:s, s:b, s:b,"
-			 " s:s, s:b, s:b, s:b, s:b, s:b,"
+			 " s:s, s:s, s:b, s:b, s:b, s:b, s:b,"
 			 " s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
 			 "ok", 1, "pid", getppid() == a->supervisor ? (int)a->supervisor : (int)getpid(), "worker_pid", (int)getpid(),
 			 "version", REMAPFS_VERSION, "mountpoint", a->options->mountpoint, "image", image,
 			 "read_only", a->options->read_only, "no_remap", a->options->no_remap,
-			 "trouble", s.trouble, "main_failed", s.main_failed,
+			 "trouble", s.trouble, "stuck", s.stuck, "main_failed", s.main_failed,
 			 "flush_failed", s.flush_failed, "commit_failed", s.commit_failed,
 			 "spares_full", s.spares_full,
 			 "main_direct", s.main_direct,
@@ -41,15 +43,62 @@ static json_t *reload_faults(const struct answering *a)
 			 "the daemon cannot read the faults: ", errno_name(-rc));
 }
 
+static json_t *said(int rc, const struct error *err)
+{
+	return rc == 0 ? json_pack("{s:b}", "ok", 1)
+		       : json_pack("{s:b, s:s}", "ok", 0, "error", err->text);
+}
+
+static json_t *add_spare(const struct answering *a, json_t *request)
+{
+	struct store_spare spare = {0};
+	struct error err = {""};
+	json_int_t id, offset, length;
+	const char *uuid, *path;
+	int rc;
+
+	if (json_unpack(request, "{s:I, s:s, s:s, s:I, s:I}", "id", &id, "uuid", &uuid,
+			"path", &path, "offset", &offset, "length", &length) < 0 ||
+	    id < 1 || id > SPARE_ID_MAX || offset < 0 || length < 0)
+		return NULL;
+	spare.id = (spare_id_t)id;
+	spare.offset = (uint64_t)offset;
+	spare.length = (uint64_t)length;
+	snprintf(spare.uuid, sizeof(spare.uuid), "%s", uuid);
+	spare.path = strdup(path);
+	rc = spare.path ? volume_add_spare(a->volume, &spare, &err)
+			: error_set(&err, ENOMEM, "out of memory; end other programs");
+	free(spare.path);
+	return said(rc, &err);
+}
+
+static json_t *retire_spare(const struct answering *a, json_t *request)
+{
+	struct error err = {""};
+	json_int_t id;
+	int lost, rc;
+
+	if (json_unpack(request, "{s:I, s:b}", "id", &id, "lost", &lost) < 0 || id < 1 ||
+	    id > SPARE_ID_MAX)
+		return NULL;
+	rc = volume_retire_spare(a->volume, (spare_id_t)id, lost, &err);
+	return said(rc, &err);
+}
+
 static json_t *look(void *context, const char *command)
 {
 	return strcmp(command, "status") == 0 ? status(context) : NULL;
 }
 
-static json_t *act(void *context, const char *command, const json_t *request)
+static json_t *act(void *context, const char *command, json_t *request)
 {
-	(void)request;
-	return strcmp(command, "reload-faults") == 0 ? reload_faults(context) : NULL;
+	if (strcmp(command, "reload-faults") == 0)
+		return reload_faults(context);
+	if (strcmp(command, "add-spare") == 0)
+		return add_spare(context, request);
+	if (strcmp(command, "retire-spare") == 0)
+		return retire_spare(context, request);
+	return NULL;
 }
 
 struct control_handler answers(struct answering *answering)

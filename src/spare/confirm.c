@@ -66,16 +66,52 @@ uint64_t spare_confirmed(const struct spare *s)
 	return atomic_load(&s->confirmed);
 }
 
-int spare_rewrite_superblock(struct spare *s)
+/* The lock is held. */
+static int rewrite_older(struct spare *s)
 {
-	HOLD_LOCK(&s->superblocks);
-	int rc = superblock_write(s->device, copy_offset(s, s->older), &s->identity,
-				  atomic_load(&s->written));
+	int rc;
 
+	if (s->wiped)
+		return 0;
+	rc = superblock_write(s->device, copy_offset(s, s->older), &s->identity,
+			      atomic_load(&s->written));
 	if (rc == 0)
 		s->older = !s->older;
 	atomic_store(&s->dirty, true);
 	return rc;
+}
+
+int spare_rewrite_superblock(struct spare *s)
+{
+	HOLD_LOCK(&s->superblocks);
+
+	return rewrite_older(s);
+}
+
+/*
+ * Both, since nothing tells which of two with the same sequence is the newer
+ * one; one after the other, since a write may be torn.
+ */
+int spare_set_members(struct spare *s, uint32_t spares, uint32_t in_use)
+{
+	HOLD_LOCK(&s->superblocks);
+	int rc = 0;
+
+	s->identity.spares = spares;
+	s->identity.in_use = in_use;
+	for (int copy = 0; rc == 0 && copy < 2; copy++) {
+		rc = rewrite_older(s);
+		rc = rc < 0 ? rc : spare_flush(s);
+	}
+	return rc;
+}
+
+int spare_wipe(struct spare *s)
+{
+	HOLD_LOCK(&s->superblocks);
+
+	s->wiped = true;
+	return superblocks_wipe(s->device);
 }
 
 int spare_confirm(struct spare *s, uint64_t sequence)
@@ -83,7 +119,7 @@ int spare_confirm(struct spare *s, uint64_t sequence)
 	HOLD_LOCK(&s->superblocks);
 	int rc;
 
-	if (sequence <= atomic_load(&s->written))
+	if (s->wiped || sequence <= atomic_load(&s->written))
 		return 0;
 	rc = superblock_write(s->device, copy_offset(s, s->older), &s->identity, sequence);
 	/* That one cannot be written: better the other one alone than none. */

@@ -19,7 +19,8 @@ struct superblock {
 	uint8_t volume[16];
 	uint8_t spare[16];
 	uint32_t spare_id;
-	uint32_t spares; /* the greatest number in the volume; 0: not known */
+	uint16_t spares; /* the greatest number in the volume; 0: not known */
+	uint16_t in_use; /* how many have not been retired; 0: all */
 	uint64_t main_sectors;
 	uint64_t slots;
 	uint64_t bytes;     /* of the region */
@@ -89,7 +90,8 @@ static void superblock_encode(void *block, const struct spare_identity *id, uint
 		.version = htole32(FORMAT_VERSION),
 		.sector_size = htole32(id->sector_size),
 		.spare_id = htole32(id->id),
-		.spares = htole32(id->spares),
+		.spares = htole16((uint16_t)id->spares),
+		.in_use = htole16((uint16_t)id->in_use),
 		.main_sectors = htole64(id->main_sectors),
 		.slots = htole64(spare_layout(bytes, id->sector_size).slots),
 		.bytes = htole64(bytes),
@@ -119,7 +121,8 @@ static int superblock_decode(const void *block, uint64_t bytes, struct spare_cop
 		return -ENOENT;
 	ret->sector_size = le32toh(s.sector_size);
 	ret->id = le32toh(s.spare_id);
-	ret->spares = le32toh(s.spares);
+	ret->spares = le16toh(s.spares);
+	ret->in_use = le16toh(s.in_use);
 	ret->main_sectors = le64toh(s.main_sectors);
 	memcpy(ret->volume, s.volume, sizeof(s.volume));
 	memcpy(ret->spare, s.spare, sizeof(s.spare));
@@ -187,6 +190,20 @@ int spare_probe(struct device *d, struct spare_identity *ret)
 	if (copies[0].error == 0)
 		*ret = copies[0].identity;
 	return copies[0].error;
+}
+
+int superblocks_wipe(struct device *d)
+{
+	uint64_t backup = spare_layout(d->geometry.size, 512).backup_offset;
+	CLEANUP_FREE void *block = NULL;
+	int rc;
+
+	if (posix_memalign(&block, SPARE_BLOCK, SPARE_BLOCK) != 0)
+		return -ENOMEM;
+	memset(block, 0, SPARE_BLOCK);
+	rc = device_write(d, block, SPARE_BLOCK, 0);
+	rc = rc < 0 ? rc : device_write(d, block, SPARE_BLOCK, backup);
+	return rc < 0 ? rc : device_flush(d);
 }
 
 /* The table is cleared first: a spare is one of ours only when it is whole. */

@@ -27,6 +27,9 @@ int descriptor_decode(const void *from, const struct spare_identity *, slot_t sl
 /* Reads one, and writes it again as it is if asked. The errors of struct spare_copy. */
 int superblock_check(struct device *, uint64_t offset, bool writing);
 
+/* Overwrites both with zeros, durably. -ENOMEM, or an error of the device. */
+int superblocks_wipe(struct device *);
+
 /* Replaces one. Not durable before a flush. -ENOMEM, or those of the device. */
 int superblock_write(struct device *, uint64_t offset, const struct spare_identity *,
 		     uint64_t confirmed);

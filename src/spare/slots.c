@@ -171,7 +171,7 @@ uint64_t spare_allocate(struct spare *s, uint64_t want, slot_t *ret_first)
 	HOLD_LOCK(&s->lock);
 	slot_t slots = s->layout.slots, first, end;
 
-	if (spare_failed(s) || s->used_count + s->bad_count == slots)
+	if (spare_failed(s) || spare_state(s) != SPARE_ACTIVE || s->used_count + s->bad_count == slots)
 		return 0;
 	first = find_free(s, s->next, slots);
 	if (first == slots)
@@ -250,6 +250,16 @@ bool spare_fail(struct spare *s)
 bool spare_failed(const struct spare *s)
 {
 	return atomic_load(&s->failed);
+}
+
+void spare_set_state(struct spare *s, enum spare_state state)
+{
+	atomic_store(&s->state, state);
+}
+
+enum spare_state spare_state(const struct spare *s)
+{
+	return atomic_load(&s->state);
 }
 
 /* ---- I/O on slots ---------------------------------------------------------------- */

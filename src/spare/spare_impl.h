@@ -21,6 +21,7 @@ struct spare {
 	struct spare_identity identity;
 	struct spare_layout layout;
 	atomic_bool failed;
+	_Atomic(enum spare_state) state;
 	atomic_bool dirty;        /* written since the last flush began */
 	atomic_bool flush_failed; /* sticky: what was lost cannot be told */
 	pthread_mutex_t flushing; /* a second flush waits for the first */
@@ -35,6 +36,7 @@ struct spare {
 	_Atomic(size_t) run_count; /* changes under the lock only */
 
 	pthread_mutex_t superblocks;     /* one at a time reads and rewrites them */
+	bool wiped;                      /* they are gone for good; under that lock */
 	unsigned older;                  /* the copy to be written next: 0 or 1 */
 	_Atomic(uint64_t) written;       /* confirmed, but maybe not durably so */
 	_Atomic(uint64_t) confirmed;     /* durably */

@@ -28,6 +28,8 @@ static const struct {
 	{"sectors both remapped and pending", "SELECT count(*) FROM pending p JOIN remap r ON"
 					      " p.sector < r.main_sector + r.sectors AND"
 					      " r.main_sector < p.sector + p.sectors"},
+	{"sectors on a spare that has left", "SELECT count(*) FROM remap r JOIN spare s ON s.id ="
+					     " r.spare_id WHERE s.state IN ('retired', 'lost')"},
 	{"slots used twice", "SELECT count(*) FROM (SELECT slot AS here, lag(slot + sectors) OVER"
 			     " (PARTITION BY spare_id ORDER BY slot) AS before FROM remap)"
 			     " WHERE here < before"},

@@ -43,10 +43,7 @@ static int fill(struct store *s, const struct content *c)
 					 (int64_t)v->opens));
 
 	for (size_t i = 0; rc == 0 && i < c->spare_count; i++)
-		rc = store_run(s, store_bind(s, SQL_SPARE_INSERT, "ittiii", (int64_t)spares[i].id,
-					     spares[i].uuid, spares[i].path,
-					     (int64_t)spares[i].offset, (int64_t)spares[i].length,
-					     (int64_t)spares[i].slots));
+		rc = store_add_spare(s, &spares[i]);
 	return rc < 0 ? rc : c->fill(c->context, s);
 }
 

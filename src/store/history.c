@@ -26,6 +26,10 @@ static const char *const names[] = {
 	[EVENT_FAULT_SPENT] = "fault_spent",
 	[EVENT_REPAIRED] = "repaired",
 	[EVENT_REBUILT] = "rebuilt",
+	[EVENT_SPARE_ADDED] = "spare_added",
+	[EVENT_SPARE_RETIRING] = "spare_retiring",
+	[EVENT_SPARE_RETIRED] = "spare_retired",
+	[EVENT_SPARE_LOST] = "spare_lost",
 };
 
 int store_add_event(struct store *s, const struct event *e)

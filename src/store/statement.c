@@ -29,8 +29,9 @@ static const char *const sql[SQL_COUNT] = {
 		       " WHERE spare_id = ? ORDER BY slot",
 	[SQL_SPARE_INSERT] = "INSERT INTO spare (id, uuid, added_at, path, \"offset\", length,"
 			     " slots) VALUES (?, ?, " NOW ", ?, ?, ?, ?)",
-	[SQL_SPARE_READ] = "SELECT id, uuid, path, \"offset\", length, slots FROM spare"
+	[SQL_SPARE_READ] = "SELECT id, uuid, path, \"offset\", length, slots, state FROM spare"
 			   " ORDER BY id",
+	[SQL_SPARE_STATE] = "UPDATE spare SET state = ?2 WHERE id = ?1",
 	[SQL_SPARE_USAGE] = "SELECT used, bad FROM spare_usage WHERE id = ?",
 	[SQL_REMAP_INSERT] = "INSERT INTO remap (main_sector, sectors, spare_id, slot, sequence,"
 			     " error, at) VALUES (?, ?, ?, ?, ?, ?, coalesce(?, " NOW "))",

@@ -219,6 +219,43 @@ int store_migrate(struct store *s, int version, struct error *err)
 
 /* ---- what a volume is -------------------------------------------------------------- */
 
+static const char *const states[] = {
+	[SPARE_ACTIVE] = "active",
+	[SPARE_RETIRING] = "retiring",
+	[SPARE_RETIRED] = "retired",
+	[SPARE_LOST] = "lost",
+};
+
+const char *spare_state_name(enum spare_state state)
+{
+	return states[state];
+}
+
+static enum spare_state read_state(sqlite3_stmt *row, int column)
+{
+	enum spare_state state = SPARE_LOST;
+	char name[16];
+
+	store_text(row, column, name, sizeof(name));
+	while (state > SPARE_ACTIVE && strcmp(states[state], name) != 0)
+		state--;
+	return state;
+}
+
+int store_add_spare(struct store *s, const struct store_spare *spare)
+{
+	return store_run(s, store_bind(s, SQL_SPARE_INSERT, "ittiii", (int64_t)spare->id,
+				       spare->uuid, spare->path, (int64_t)spare->offset,
+				       (int64_t)spare->length, (int64_t)spare->slots));
+}
+
+int store_set_spare_state(struct store *s, spare_id_t id, enum spare_state state)
+{
+	int rc = store_run(s, store_bind(s, SQL_SPARE_STATE, "it", (int64_t)id, states[state]));
+
+	return rc == 0 && sqlite3_changes(s->db) == 0 ? -EEXIST : rc;
+}
+
 static int read_spares(struct store *s)
 {
 	sqlite3_stmt *row = store_statement(s, SQL_SPARE_READ);
@@ -236,6 +273,7 @@ static int read_spares(struct store *s)
 			.offset = (uint64_t)sqlite3_column_int64(row, 3),
 			.length = (uint64_t)sqlite3_column_int64(row, 4),
 			.slots = (slot_t)sqlite3_column_int64(row, 5),
+			.state = read_state(row, 6),
 		};
 		store_text(row, 1, spare->uuid, sizeof(spare->uuid));
 		spare->path = store_text_copy(row, 2);

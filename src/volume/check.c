@@ -16,6 +16,7 @@
 #include "remapfs/cleanup.h"
 #include "remapfs/volume.h"
 #include "volume/cross.h"
+#include "volume/spare_set.h"
 
 #define CHUNK (1u << 20)
 
@@ -169,20 +170,21 @@ static int wrap(struct check *c, struct device **d, spare_id_t id)
 	return rc < 0 ? rc : fault_device_set(*d, id, faults, count);
 }
 
-static int open_spare(struct check *c, size_t i, const struct store_spare *info, spare_id_t last)
+static int open_spare(struct check *c, const struct store_spare *infos, size_t i)
 {
-	const struct store_volume *v = store_volume(c->store);
+	const struct store_spare *info = &infos[i];
 	struct file_device_options o = {.role = "spare", .offset = info->offset,
 					.length = info->length};
-	struct spare_identity id = {.id = info->id, .sector_size = v->sector_size,
-				    .main_sectors = v->main_sectors, .spares = last};
+	struct spare_identity id;
 	struct device *d;
 	bool damaged = false;
-	int rc;
+	int rc = spare_identity_of(store_volume(c->store), infos, c->spare_count, i, &id);
 
-	if (uuid_parse(v->uuid, id.volume) < 0 || uuid_parse(info->uuid, id.spare) < 0)
+	if (rc < 0)
 		return error_set(c->err, EUCLEAN, "the database is damaged (spare %u has no valid "
 				 "uuid); make it anew with 'remapctl rebuild --force'", info->id);
+	if (!spare_is_here(info))
+		return 0;
 	rc = file_device_open(info->path, &o, &d, c->err);
 	if (rc < 0)
 		return rc;
@@ -210,7 +212,7 @@ static int open_spares(struct check *c)
 	if (!c->spares)
 		return out_of_memory(c);
 	for (size_t i = 0; rc == 0 && i < c->spare_count; i++)
-		rc = open_spare(c, i, &infos[i], infos[c->spare_count - 1].id);
+		rc = open_spare(c, infos, i);
 	return rc;
 }
 

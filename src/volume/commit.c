@@ -13,14 +13,6 @@
 
 #define CONFIRM_ALL UINT32_MAX /* no spare has this number */
 
-static struct spare *spare_by_id(struct committer *m, spare_id_t id)
-{
-	for (size_t i = 0; i < m->spare_count; i++)
-		if (spare_id(m->spares[i]) == id)
-			return m->spares[i];
-	return NULL;
-}
-
 /* ---- one change in the store ------------------------------------------------------ */
 
 static int apply(struct store *s, const struct change *c)
@@ -154,7 +146,7 @@ static void describe(struct committer *m, struct change *c)
 		if (e->state != SECTOR_REMAPPED)
 			continue;
 		c->described = true;
-		rc = spare_describe(spare_by_id(m, e->spare), e->slot, e->count, e->start,
+		rc = spare_describe(spare_set_find(m->spares, e->spare), e->slot, e->count, e->start,
 				    c->sequence, x->sums);
 		if (rc < 0)
 			refuse(c, e, -rc, false);
@@ -212,8 +204,8 @@ static void refuse_users(struct committer *m, struct change *list, struct spare 
 /* Contract 1: durable on the spare before the row that points at it. */
 static void flush_spares(struct committer *m, struct change *list)
 {
-	for (size_t i = 0; i < m->spare_count; i++) {
-		struct spare *spare = m->spares[i];
+	for (size_t i = 0; i < spare_set_count(m->spares); i++) {
+		struct spare *spare = m->spares->all[i];
 		bool wanted = false;
 
 		for (struct change *c = list; c && !wanted; c = c->next)
@@ -236,7 +228,7 @@ static void undescribe(struct committer *m, struct change *c)
 
 		if (e->state != SECTOR_REMAPPED)
 			continue;
-		rc = spare_clear_sequence(spare_by_id(m, e->spare), e->slot, e->count, c->sequence);
+		rc = spare_clear_sequence(spare_set_find(m->spares, e->spare), e->slot, e->count, c->sequence);
 		stale_note(m, e, c->sequence, rc == 0);
 	}
 }
@@ -430,6 +422,24 @@ void commit_record(struct committer *m, struct change *c)
 		commit_round(m);
 }
 
+int commit_rows(struct committer *m, int (*fn)(void *context, struct store *), void *context,
+		bool *ret_uncertain)
+{
+	struct store *s = committer_enter(m);
+	int rc = store_begin(s);
+
+	*ret_uncertain = false;
+	rc = rc < 0 ? rc : fn(context, s);
+	if (rc == 0) {
+		rc = store_commit(s);
+		*ret_uncertain = rc < 0 && may_be_durable(rc);
+	}
+	if (rc < 0)
+		store_rollback(s);
+	committer_leave(m);
+	return rc;
+}
+
 struct store *committer_enter(struct committer *m)
 {
 	HOLD_LOCK(&m->lock);
@@ -477,8 +487,8 @@ static void *scribe(void *context)
 	return NULL;
 }
 
-int committer_start(struct committer *m, struct store *store, struct spare **spares,
-		    size_t spare_count, uint64_t first_sequence)
+int committer_start(struct committer *m, struct store *store, const struct spare_set *spares,
+		    uint64_t first_sequence)
 {
 	pthread_condattr_t monotonic;
 	int rc;
@@ -486,7 +496,6 @@ int committer_start(struct committer *m, struct store *store, struct spare **spa
 	*m = (struct committer){
 		.store = store,
 		.spares = spares,
-		.spare_count = spare_count,
 		.sequence = first_sequence,
 		.settled = first_sequence,
 		.cap = UINT64_MAX,

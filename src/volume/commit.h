@@ -14,6 +14,7 @@
 
 #include "remapfs/spare.h"
 #include "volume/change.h"
+#include "volume/spare_set.h"
 
 /* Described, not recorded: cleared, but not known to be so durably. */
 struct stale {
@@ -24,8 +25,7 @@ struct stale {
 
 struct committer {
 	struct store *store;
-	struct spare **spares;
-	size_t spare_count;
+	const struct spare_set *spares;
 	uint64_t sequence; /* of the last change; this and what follows: the committing thread's */
 	/* Up to here all descriptors are of committed changes, or in stale. */
 	uint64_t settled;
@@ -51,7 +51,7 @@ struct committer {
  * numbers begin above first_sequence, which all spares have confirmed.
  * -ENOMEM, -EAGAIN: no thread.
  */
-int committer_start(struct committer *, struct store *, struct spare **, size_t spare_count,
+int committer_start(struct committer *, struct store *, const struct spare_set *,
 		    uint64_t first_sequence);
 /* Writes what was kept, if that can be done; the result is that of the last try. */
 int committer_stop(struct committer *);
@@ -86,6 +86,13 @@ void commit_confirm_all(struct committer *);
  */
 void commit_record(struct committer *, struct change *);
 void commit_later(struct committer *, struct change *);
+
+/*
+ * One transaction of its own: fn(context) changes rows that are not the map's.
+ * -EINVAL …: what fn returned; otherwise as commit_change.
+ */
+int commit_rows(struct committer *, int (*fn)(void *context, struct store *), void *context,
+		bool *ret_uncertain);
 
 /* The store, for a reader's use by this thread alone until committer_leave. */
 struct store *committer_enter(struct committer *);

@@ -39,8 +39,8 @@ int volume_reload_faults(struct volume *v)
 	committer_leave(&v->committer);
 	if (rc == 0)
 		rc = fault_device_set(v->main, ON_MAIN, faults, count);
-	for (size_t i = 0; rc == 0 && i < v->spare_count; i++)
-		rc = fault_device_set(spare_device(v->spares[i]), spare_id(v->spares[i]), faults,
+	for (size_t i = 0; rc == 0 && i < spare_set_count(&v->spares); i++)
+		rc = fault_device_set(spare_device(v->spares.all[i]), spare_id(v->spares.all[i]), faults,
 				      count);
 	return rc;
 }
@@ -49,7 +49,7 @@ uint64_t faulty_sectors(struct volume *v)
 {
 	uint64_t sectors = fault_device_sectors(v->main);
 
-	for (size_t i = 0; i < v->spare_count; i++)
-		sectors += fault_device_sectors(spare_device(v->spares[i]));
+	for (size_t i = 0; i < spare_set_count(&v->spares); i++)
+		sectors += fault_device_sectors(spare_device(v->spares.all[i]));
 	return sectors;
 }

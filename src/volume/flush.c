@@ -49,11 +49,13 @@ int volume_flush(struct volume *v)
 {
 	int rc = flush_main(v);
 
-	for (size_t i = 0; i < v->spare_count; i++) {
-		int spare_rc = spare_flush(v->spares[i]);
+	for (size_t i = 0; i < spare_set_count(&v->spares); i++) {
+		struct spare *spare = v->spares.all[i];
+		bool left = spare_state(spare) >= SPARE_RETIRED;
+		int spare_rc = left ? 0 : spare_flush(spare);
 
 		if (spare_rc < 0)
-			rc = flush_failed(v, spare_id(v->spares[i]), -spare_rc);
+			rc = flush_failed(v, spare_id(spare), -spare_rc);
 	}
 	return rc < 0 || atomic_load(v->flush_failed) ? -EIO : 0;
 }

@@ -88,30 +88,20 @@ static int open_main(struct volume *v, struct error *err)
 	return rc < 0 ? error_set(err, ENOMEM, "out of memory; end other programs") : 0;
 }
 
-/* Spares are in the order of their numbers. */
-static spare_id_t last_spare(const struct volume *v)
-{
-	size_t count;
-	const struct store_spare *infos = store_spares(v->store, &count);
-
-	return count ? infos[count - 1].id : 0;
-}
-
-static int open_spare(struct volume *v, const struct store_spare *info, struct error *err)
+int open_one_spare(struct volume *v, const struct store_spare *info,
+		   const struct spare_identity *id, struct spare **ret, struct error *err)
 {
 	struct file_device_options o = {.role = "spare", .offset = info->offset,
 					.length = info->length,
 					.lock_wait_ms = v->options.lock_wait_ms};
-	struct spare_identity id = {.id = info->id, .sector_size = v->sector_size,
-				    .main_sectors = v->sectors, .spares = last_spare(v)};
-	struct device *d;
 	bool damaged = false;
-	int rc;
+	struct device *d;
+	int rc = open_device(v, info->path, &o, &d, err);
 
-	if (uuid_parse(v->uuid, id.volume) < 0 || uuid_parse(info->uuid, id.spare) < 0)
-		return error_set(err, EUCLEAN, "the volume is damaged (spare %u has no valid "
-				 "uuid); restore it from a copy", info->id);
-	rc = open_device(v, info->path, &o, &d, err);
+	if (rc == -ENOENT)
+		return error_set(err, ENOENT, "spare %u '%s' is not there; give it back its place, "
+				 "or if it is lost for ever give it up with 'remapctl retire-spare "
+				 "--lost'", info->id, info->path);
 	if (rc < 0)
 		return rc;
 	if (d->geometry.block_size > v->sector_size) {
@@ -125,14 +115,51 @@ static int open_spare(struct volume *v, const struct store_spare *info, struct e
 	rc = wrap_faults(v, d, &d);
 	if (rc < 0)
 		return error_set(err, ENOMEM, "out of memory; end other programs");
-	rc = spare_open(d, &id, &v->spares[v->spare_count], &damaged, err);
+	rc = spare_open(d, id, ret, &damaged, err);
 	if (rc < 0) {
 		error_prefix(err, "'%s'", info->path);
 		return rc;
 	}
 	if (damaged)
-		tell_damaged_superblock(v, v->spares[v->spare_count], info->path);
-	v->spare_count++;
+		tell_damaged_superblock(v, *ret, info->path);
+	return 0;
+}
+
+/*
+ * Whether a spare that is no longer one had been emptied and wiped, and only
+ * the row that says so is missing.
+ */
+static bool retired_already(struct volume *v, const struct store_spare *info, int rc)
+{
+	uint64_t used = 1, bad;
+
+	return rc == -EBADMSG && info->state == SPARE_RETIRING &&
+	       store_spare_usage(v->store, info->id, &used, &bad) == 0 && used == 0;
+}
+
+static int open_spare(struct volume *v, const struct store_spare *infos, size_t count, size_t i,
+		      struct error *err)
+{
+	struct spare_identity id;
+	struct spare *spare;
+	int rc = spare_identity_of(store_volume(v->store), infos, count, i, &id);
+
+	v->last_spare = infos[i].id;
+	v->spares_in_use += infos[i].state != SPARE_RETIRED;
+	if (rc < 0)
+		return error_set(err, EUCLEAN, "the volume is damaged (spare %u has no valid "
+				 "uuid); restore it from a copy", infos[i].id);
+	if (!spare_is_here(&infos[i]))
+		return 0;
+	rc = open_one_spare(v, &infos[i], &id, &spare, err);
+	if (retired_already(v, &infos[i], rc)) {
+		v->wiped_spare = infos[i].id;
+		return 0;
+	}
+	if (rc < 0)
+		return rc;
+	spare_set_state(spare, infos[i].state);
+	spare_set_add(&v->spares, spare);
 	return 0;
 }
 
@@ -143,11 +170,10 @@ static int open_spares(struct volume *v, struct error *err)
 	int rc = 0;
 
 	infos = store_spares(v->store, &count);
-	v->spares = calloc(count + 1, sizeof(struct spare *));
-	if (!v->spares)
+	if (spare_set_init(&v->spares) < 0)
 		return error_set(err, ENOMEM, "out of memory; end other programs");
 	for (size_t i = 0; rc == 0 && i < count; i++)
-		rc = open_spare(v, &infos[i], err);
+		rc = open_spare(v, infos, count, i, err);
 	return rc;
 }
 
@@ -158,8 +184,8 @@ static int load_extent(void *context, const struct extent *e)
 	struct volume *v = context;
 	struct spare *spare = e->spare == ON_MAIN ? NULL : volume_spare(v, e->spare);
 
-	if (e->start >= v->sectors || e->count > v->sectors - e->start ||
-	    (e->spare != ON_MAIN && !spare))
+	/* A pending sector may name a slot of a spare that has left. */
+	if (e->start >= v->sectors || e->count > v->sectors - e->start)
 		return -EUCLEAN;
 	if (e->state == SECTOR_REMAPPED && (!spare || spare_take(spare, e->slot, e->count) < 0))
 		return -EUCLEAN;
@@ -170,7 +196,9 @@ static int load_bad_slots(void *context, spare_id_t id, slot_t first, uint64_t c
 {
 	struct spare *spare = volume_spare(context, id);
 
-	if (!spare || spare_take(spare, first, count) < 0)
+	if (!spare)
+		return 0; /* it has left */
+	if (spare_take(spare, first, count) < 0)
 		return -EUCLEAN;
 	spare_mark_bad(spare, first, count);
 	return 0;
@@ -193,6 +221,17 @@ static int load_map(struct volume *v, struct error *err)
 
 /* ---- a life ---------------------------------------------------------------------------------- */
 
+static int record_wiped_spare(struct volume *v)
+{
+	struct event event = {.kind = EVENT_SPARE_RETIRED, .spare = v->wiped_spare};
+	int rc;
+
+	if (!v->wiped_spare)
+		return 0;
+	rc = store_set_spare_state(v->store, v->wiped_spare, SPARE_RETIRED);
+	return rc < 0 ? rc : store_add_event(v->store, &event);
+}
+
 /* Counts and records the opening; the committer does not run yet. */
 static int record_opening(struct volume *v, const char *opener, struct error *err)
 {
@@ -206,6 +245,7 @@ static int record_opening(struct volume *v, const char *opener, struct error *er
 		 unclean ? "after an end without warning" : "");
 	rc = rc < 0 ? rc : store_begin(v->store);
 	rc = rc < 0 ? rc : store_count_open(v->store);
+	rc = rc < 0 ? rc : record_wiped_spare(v);
 	rc = rc < 0 ? rc : store_add_event(v->store, &event);
 	rc = rc < 0 ? rc : store_commit(v->store);
 	if (rc == 0)
@@ -218,7 +258,7 @@ static int record_opening(struct volume *v, const char *opener, struct error *er
 static int start_committer(struct volume *v, struct error *err)
 {
 	uint64_t first = store_volume(v->store)->opens << SEQUENCE_EPOCH;
-	int rc = committer_start(&v->committer, v->store, v->spares, v->spare_count, first);
+	int rc = committer_start(&v->committer, v->store, &v->spares, first);
 
 	if (rc < 0)
 		return error_set(err, -rc, "cannot start a thread: %s; end other programs",
@@ -241,6 +281,8 @@ static int prepare(struct volume *v, struct error *err)
 	pthread_mutex_init(&v->flushing, NULL);
 	range_locks_init(&v->locks);
 	pthread_mutex_init(&v->marking, NULL);
+	pthread_mutex_init(&v->membership, NULL);
+	background_init(&v->emptying);
 	rc = posix_memalign(&v->zeros, VOLUME_ALIGNMENT, ZEROS_BYTES);
 	if (rc)
 		return error_set(err, rc, "out of memory; end other programs");
@@ -273,9 +315,7 @@ static int open_all(struct volume *v, const char *path, struct error *err)
 static void release(struct volume *v)
 {
 	device_close(v->main);
-	for (size_t i = 0; i < v->spare_count; i++)
-		spare_close(v->spares[i]);
-	free(v->spares);
+	spare_set_clear(&v->spares);
 	map_free(v->map);
 	change_clear(&v->opening);
 	store_close(v->store);
@@ -283,6 +323,8 @@ static void release(struct volume *v)
 		close(v->lock_fd);
 	range_locks_destroy(&v->locks);
 	pthread_mutex_destroy(&v->marking);
+	pthread_mutex_destroy(&v->membership);
+	background_destroy(&v->emptying);
 	pthread_mutex_destroy(&v->flushing);
 	free(v->zeros);
 	free(v);
@@ -313,16 +355,19 @@ int volume_open(const char *path, const struct volume_options *options, struct v
 	if (faulty_sectors(v))
 		log_warning("sectors simulated as bad: %llu; see 'remapctl inject %s list'",
 			    (unsigned long long)faulty_sectors(v), path);
+	resume_emptying(v);
 	*ret = v;
 	return 0;
 }
 
 int volume_close(struct volume *v)
 {
-	int rc = volume_flush(v), stop;
 	struct change change = {0};
 	struct event event = {.kind = EVENT_CLOSED};
+	int rc, stop;
 
+	background_stop(&v->emptying);
+	rc = volume_flush(v);
 	/* So that a rebuild need not ask whether slots still hold what they were given. */
 	commit_confirm_all(&v->committer);
 	/* Without it, the next opening tells of an end without warning. */

@@ -150,6 +150,37 @@ static int by_id(const void *a, const void *b)
 	return x->id.id < y->id.id ? -1 : x->id.id > y->id.id;
 }
 
+/* How many spares are in use, as the superblock says that was written last. */
+static uint32_t in_use(const struct rebuild *r)
+{
+	const struct part *latest = &r->parts[0];
+
+	for (size_t i = 1; i < r->options->spare_count; i++)
+		if (spare_confirmed(r->parts[i].spare) > spare_confirmed(latest->spare))
+			latest = &r->parts[i];
+	return latest->id.in_use;
+}
+
+/* All that there ever were, or as many as have not been retired. */
+static int check_complete(struct rebuild *r, spare_id_t last)
+{
+	size_t n = r->options->spare_count;
+	uint32_t needed = in_use(r) ? in_use(r) : last;
+
+	if (n == last || n == needed || r->options->partial)
+		return 0;
+	if (needed < last)
+		return error_set(r->err, EBADMSG, "a spare is missing (%u are in use, numbered up to "
+				 "%u): the sectors on it would be lost; give all spares, or go on "
+				 "with --partial", needed, last);
+	for (size_t i = 0; i < last; i++)
+		if (i >= n || r->parts[i].id.id != i + 1)
+			return error_set(r->err, EBADMSG, "spare %zu of %u is missing: the sectors "
+					 "on it would be lost; give all spares, or go on with "
+					 "--partial", i + 1, last);
+	return 0;
+}
+
 static int check_spares(struct rebuild *r)
 {
 	const struct spare_identity *first = &r->parts[0].id;
@@ -173,11 +204,7 @@ static int check_spares(struct rebuild *r)
 		last = id->id > last ? id->id : last;
 		last = id->spares > last ? id->spares : last;
 	}
-	for (size_t i = 0; i < last; i++)
-		if (i >= n || r->parts[i].id.id != i + 1)
-			return error_set(r->err, EBADMSG, "spare %zu of %u is missing: the sectors "
-					 "on it would be lost; give all spares", i + 1, last);
-	return 0;
+	return check_complete(r, last);
 }
 
 static int check_main(struct rebuild *r)

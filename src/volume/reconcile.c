@@ -101,7 +101,7 @@ int reconcile(struct volume *v, struct error *err)
 {
 	uint64_t opens = store_volume(v->store)->opens;
 	enum store_life last = STORE_UNCLEAN;
-	CLEANUP_FREE bool *wrong = calloc(v->spare_count + 1, sizeof(*wrong));
+	CLEANUP_FREE bool *wrong = calloc(spare_set_count(&v->spares) + 1, sizeof(*wrong));
 	int rc = store_last_life(v->store, &last);
 
 	if (!wrong)
@@ -109,15 +109,15 @@ int reconcile(struct volume *v, struct error *err)
 	if (rc < 0)
 		return error_set(err, -rc, "cannot read the history; check the disk of the "
 				 "database");
-	for (size_t i = 0; i < v->spare_count; i++)
-		if (spare_confirmed(v->spares[i]) >> SEQUENCE_EPOCH > opens)
-			return refuse_older(v->spares[i], err);
+	for (size_t i = 0; i < spare_set_count(&v->spares); i++)
+		if (spare_confirmed(v->spares.all[i]) >> SEQUENCE_EPOCH > opens)
+			return refuse_older(v->spares.all[i], err);
 	if (last == STORE_CLOSED)
 		return 0;
-	for (size_t i = 0; rc == 0 && i < v->spare_count; i++)
-		rc = examine(v, v->spares[i], &wrong[i], err);
-	for (size_t i = 0; rc == 0 && i < v->spare_count; i++)
-		rc = wrong[i] ? repair(v, v->spares[i]) : 0;
+	for (size_t i = 0; rc == 0 && i < spare_set_count(&v->spares); i++)
+		rc = examine(v, v->spares.all[i], &wrong[i], err);
+	for (size_t i = 0; rc == 0 && i < spare_set_count(&v->spares); i++)
+		rc = wrong[i] ? repair(v, v->spares.all[i]) : 0;
 	return rc;
 }
 
@@ -125,8 +125,8 @@ int confirm_epoch(struct volume *v)
 {
 	uint64_t first = store_volume(v->store)->opens << SEQUENCE_EPOCH;
 
-	for (size_t i = 0; i < v->spare_count; i++) {
-		struct spare *spare = v->spares[i];
+	for (size_t i = 0; i < spare_set_count(&v->spares); i++) {
+		struct spare *spare = v->spares.all[i];
 		int rc = 0;
 
 		if (spare_failed(spare))

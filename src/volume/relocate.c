@@ -162,10 +162,10 @@ static int fill_slots(struct placing *p, struct spare *spare, struct extent e)
 
 static uint64_t allocate(struct volume *v, uint64_t count, struct spare **ret, slot_t *ret_slot)
 {
-	for (size_t i = 0; i < v->spare_count; i++) {
-		uint64_t n = spare_allocate(v->spares[i], count, ret_slot);
+	for (size_t i = 0; i < spare_set_count(&v->spares); i++) {
+		uint64_t n = spare_allocate(v->spares.all[i], count, ret_slot);
 
-		*ret = v->spares[i];
+		*ret = v->spares.all[i];
 		if (n > 0)
 			return n;
 	}
@@ -279,7 +279,7 @@ static int leave_slots(struct volume *v, struct change *change, const struct mov
 	struct event event = event_of(EVENT_SLOT_BAD, &m->from, m->error);
 	int rc;
 
-	if (m->from.state != SECTOR_REMAPPED)
+	if (m->from.state != SECTOR_REMAPPED || !m->error)
 		return 0;
 	if (judge_spare(v, volume_spare(v, m->from.spare), m->error, true) < 0)
 		return 0;
@@ -339,6 +339,17 @@ static int prepare(struct placing *p, const struct settlement *s)
 	return rc < 0 ? rc : hold_memory(p->volume->map, &p->change);
 }
 
+/* What was moved away from slots that are in order, as from a retiring spare. */
+static void free_left_slots(struct volume *v, const struct settlement *s)
+{
+	for (size_t i = 0; i < s->move_count; i++) {
+		const struct move *m = &s->moves[i];
+
+		if (m->from.state == SECTOR_REMAPPED && !m->error)
+			spare_release(volume_spare(v, m->from.spare), m->from.slot, m->from.count);
+	}
+}
+
 /* Contract 1: only now does the map serve what is committed. */
 static void publish(struct volume *v, const struct change *change)
 {
@@ -362,12 +373,14 @@ static int settle_once(struct volume *v, const struct settlement *s)
 		return rc;
 	}
 	rc = commit_change(&v->committer, &p.change);
-	if (rc == 0)
+	if (rc == 0) {
 		publish(v, &p.change);
-	else if (p.change.uncertain)
+		free_left_slots(v, s);
+	} else if (p.change.uncertain) {
 		distrust(v, s);
-	else
+	} else {
 		release_slots(v, &p.change);
+	}
 	release_memory(v->map, &p.change);
 	if (rc == -EBADSLT)
 		rc = refused(v, &p.change);
@@ -381,8 +394,8 @@ static void tell_spares_full(struct volume *v, const struct settlement *s)
 
 	if (atomic_exchange(&v->spares_full, true))
 		return;
-	log_error("not enough free slots are left for sector %llu: writes to bad sectors fail; a "
-		  "larger spare is needed", (unsigned long long)event.sector);
+	log_error("not enough free slots are left for sector %llu: writes to bad sectors fail; "
+		  "add a spare with 'remapctl add-spare'", (unsigned long long)event.sector);
 	snprintf(event.detail, sizeof(event.detail),
 		 "not enough free slots are left on the spares");
 	tell(v, &event);

@@ -15,15 +15,26 @@ static const char *trouble(const struct volume_status *s)
 	if (s->commit_failed)
 		return "the database does not commit: bad sectors cannot be moved; check its disk "
 		       "and who holds its lock";
+	if (s->stuck[0])
+		return s->stuck;
 	if (s->free_slots == 0 || s->spares_full)
-		return "not enough free slots are left: writes to bad sectors fail; a larger spare is needed";
+		return "not enough free slots are left: writes to bad sectors fail; add a spare "
+		       "with 'remapctl add-spare'";
 	if (s->pending_sectors)
 		return "some sectors are lost: reading them fails until they are written";
 	return "";
 }
 
+uint64_t slots_to_lend(struct spare *spare)
+{
+	bool lends = spare_state(spare) == SPARE_ACTIVE && !spare_failed(spare);
+
+	return lends ? spare_counts(spare).free : 0;
+}
+
 void volume_status(struct volume *v, struct volume_status *ret)
 {
+	const char *stuck = atomic_load(&v->stuck);
 	struct map_counts counts = map_counts(v->map);
 	struct volume_status s = {
 		.main_failed = atomic_load(&v->reading.failed) || atomic_load(&v->writing.failed),
@@ -41,9 +52,9 @@ void volume_status(struct volume *v, struct volume_status *ret)
 		.map_bytes = counts.bytes,
 	};
 
-	for (size_t i = 0; i < v->spare_count; i++)
-		if (!spare_failed(v->spares[i]))
-			s.free_slots += spare_counts(v->spares[i]).free;
+	for (size_t i = 0; i < spare_set_count(&v->spares); i++)
+		s.free_slots += slots_to_lend(v->spares.all[i]);
+	snprintf(s.stuck, sizeof(s.stuck), "%s", stuck ? stuck : "");
 	snprintf(s.trouble, sizeof(s.trouble), "%s", trouble(&s));
 	*ret = s;
 }

@@ -20,10 +20,7 @@ const char *volume_uuid(const struct volume *v)
 
 struct spare *volume_spare(struct volume *v, spare_id_t id)
 {
-	for (size_t i = 0; i < v->spare_count; i++)
-		if (spare_id(v->spares[i]) == id)
-			return v->spares[i];
-	return NULL;
+	return spare_set_find(&v->spares, id);
 }
 
 int64_t now_ms(void)

@@ -16,8 +16,10 @@
 #include "remapfs/map.h"
 #include "remapfs/spare.h"
 #include "remapfs/volume.h"
+#include "volume/background.h"
 #include "volume/commit.h"
 #include "volume/range_lock.h"
+#include "volume/spare_set.h"
 
 #define ZEROS_BYTES (1u << 20)
 #define EVIDENCE 8
@@ -39,8 +41,13 @@ struct volume {
 	sector_t sectors;
 
 	struct device *main;
-	struct spare **spares;
-	size_t spare_count;
+	struct spare_set spares;
+	pthread_mutex_t membership; /* held by who adds a spare or lets one go */
+	spare_id_t last_spare;      /* the greatest number that there ever was */
+	uint32_t spares_in_use;     /* all but those that were retired */
+	spare_id_t wiped_spare;     /* found to be retired while it was opened; 0: none */
+	struct background emptying; /* of retiring spares */
+	_Atomic(const char *) stuck; /* why they cannot be emptied; NULL: they can */
 	struct map *map;
 	struct store *store;
 	struct committer committer;
@@ -112,7 +119,8 @@ int isolate(struct isolation *, sector_t start, uint64_t count, int error);
 struct move {
 	struct extent from; /* what they are now */
 	const void *data;   /* what they shall hold */
-	int error;          /* positive errno: why */
+	/* Positive errno: why. 0: its slot is in order and only has to be empty. */
+	int error;
 };
 
 /* What a write has to settle before it can be acknowledged. */
@@ -192,6 +200,18 @@ void tell(struct volume *, const struct event *);
  * goes on trying must not fill the disk.
  */
 void complain(struct volume *, const struct event *);
+
+/* ---- open.c, members.c, retire.c: spares that come and go ----------------------------------- */
+
+/* Opens the device of a spare, which shall be the one that id tells. As volume_open. */
+int open_one_spare(struct volume *, const struct store_spare *, const struct spare_identity *id,
+		   struct spare **ret, struct error *err);
+/* Writes into the superblocks of all spares how many there are in use. */
+void tell_members(struct volume *, spare_id_t last, uint32_t in_use);
+/* Free slots that it would give out. Takes no lock that is held during I/O. */
+uint64_t slots_to_lend(struct spare *);
+/* Goes on emptying those that are retiring. */
+void resume_emptying(struct volume *);
 
 /* ---- faults.c ----------------------------------------------------------------------------- */
 

@@ -97,8 +97,8 @@ static void compare_map(const struct auditing *a, bool live)
 
 static void compare_counts(const struct auditing *a, bool live)
 {
-	for (size_t i = 0; i < a->volume->spare_count; i++) {
-		struct spare_counts c = spare_counts(a->volume->spares[i]);
+	for (size_t i = 0; i < spare_set_count(&a->volume->spares); i++) {
+		struct spare_counts c = spare_counts(a->volume->spares.all[i]);
 
 		if (live ? c.used < a->used[i] : c.used != a->used[i] || c.bad != a->bad[i])
 			fail("spare %zu: %llu slots used and %llu bad in memory, %llu and %llu in "
@@ -172,14 +172,14 @@ void audit(struct volume *v, const struct disk *d, uint64_t events, bool live)
 	struct store *s = look(v);
 
 	a.places = must(calloc(v->sectors, sizeof(*a.places)));
-	for (size_t i = 0; i < v->spare_count; i++)
-		a.slots[i] = must(calloc(1, v->spares[i]->layout.slots));
+	for (size_t i = 0; i < spare_set_count(&v->spares); i++)
+		a.slots[i] = must(calloc(1, v->spares.all[i]->layout.slots));
 	read_rows(&a, s, events);
 	look_away(v);
 	compare_map(&a, live);
 	compare_counts(&a, live);
 	free(a.places);
-	for (size_t i = 0; i < v->spare_count; i++)
+	for (size_t i = 0; i < spare_set_count(&v->spares); i++)
 		free(a.slots[i]);
 }
 

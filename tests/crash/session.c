@@ -206,7 +206,7 @@ static void fill(struct session *s, const struct op *op)
 	struct op write = {.kind = OP_WRITE, .start = op->start};
 	uint64_t left;
 
-	while (s->volume && (left = spare_counts(s->volume->spares[0]).free) > op->arg) {
+	while (s->volume && (left = spare_counts(s->volume->spares.all[0]).free) > op->arg) {
 		write.count = left - op->arg < op->count ? left - op->arg : op->count;
 		request(s, &write);
 		write.start += write.count;

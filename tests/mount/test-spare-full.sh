@@ -1,8 +1,9 @@
 #!/bin/bash
 # No slot is left: the write fails with EIO and changes nothing, status and
-# history say why, and what moved earlier still reads and writes.
+# history say why, and what moved earlier still reads and writes. One more spare,
+# given to it while it is mounted, repairs that.
 . "$(dirname "$0")/lib.sh"
-requires root loop jq
+requires root loop jq mkfs.ext4
 
 main_fill 20M
 volume_make 20M 64K
@@ -82,5 +83,53 @@ must_fail 'input/output error' sector_write "$R" 1700 1 <want.1600
 told "after a restart"
 assert_eq "$(sql 'SELECT free FROM spare_usage')" 0 "free in spare_usage"
 [ "$last" -lt 1500 ] || fail "test: ranges overlap"
+
+say "one more spare, while it is mounted"
+grep -q 'remapctl add-spare' text || fail "status does not name the remedy: $(cat text)"
+must_fail 'is main of this volume' bounded remapctl add-spare "$VOLUME" "$MAIN"
+must_fail 'is a spare of this volume' bounded remapctl add-spare "$VOLUME" "$SPARE"
+must_fail 'is the database of this volume' bounded remapctl add-spare "$VOLUME" "$VOLUME"
+must_fail 'too small' bounded remapctl add-spare "$VOLUME" "$SCRATCH/tiny,size=8K"
+[ ! -e tiny ] || fail "what was refused was made"
+truncate -s 1M carries && mkfs.ext4 -q carries
+must_fail 'carries data .ext4.' bounded remapctl add-spare "$VOLUME" carries
+told "after refusals"
+bounded remapctl add-spare "$VOLUME" "$SCRATCH/spare2.img,size=64K" >added
+assert_eq "$(status_of .state)" ok "state with a second spare"
+assert_eq "$(status_of '.spares[1].state')" active "state of the second spare"
+assert_eq "$(events spare_added)" 1 "spare_added in the history"
+sector_write "$R" 1500 8 <eight
+sector_write "$R" 1700 1 <want.1600
+also_there() {
+  sector_read "$R" 1500 8 >seen
+  assert_same seen eight "what the second spare holds $1"
+  assert_eq "$(sql 'SELECT used FROM spare_usage WHERE id = 2')" 9 "used on the second spare $1"
+  still_works "$1"
+}
+also_there "with a second spare"
+kill -9 "$(worker_pid)"
+also_there "after the worker was killed"
+loop_detach
+image_restart
+loop_attach
+also_there "after a restart with it"
+loop_detach
+image_unmount
+
+say "not mounted, and the database lost"
+bounded remapctl check "$VOLUME" || fail "check: $?"
+bounded remapctl add-spare -q "$VOLUME" "$SCRATCH/spare3.img,size=64K"
+before=$(sql "$(each_sector remap main_sector)" | xargs)
+rm "$VOLUME"
+must_fail 'spare 2 of 3 is missing' bounded remapctl rebuild "$VOLUME" --main "$MAIN" \
+  --spare "$SPARE" --spare spare3.img
+must_fail 'spare 2 of 3 is missing' bounded remapctl rebuild "$VOLUME" --main "$MAIN" --spare "$SPARE"
+bounded remapctl rebuild -q "$VOLUME" --main "$MAIN" --spare "$SPARE" --spare spare2.img \
+  --spare spare3.img
+assert_eq "$(remapped_sectors_list)" "$before" "remapped after a rebuild"
+image_mount
+loop_attach
+sector_read "$R" 1500 8 >seen
+assert_same seen eight "what the second spare holds after a rebuild"
 loop_detach
 image_unmount

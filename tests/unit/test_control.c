@@ -54,7 +54,7 @@ static json_t *look(void *context, const char *word)
 }
 
 /* Takes as long as it is told, and says how many came before. */
-static json_t *act(void *context, const char *command, const json_t *request)
+static json_t *act(void *context, const char *command, json_t *request)
 {
 	static atomic_int acted;
 	json_int_t ms = json_integer_value(json_object_get(request, "ms"));

@@ -1,0 +1,81 @@
+#include "volume/background.h"
+
+#include <signal.h>
+#include <time.h>
+
+#include "remapfs/cleanup.h"
+
+void background_init(struct background *b)
+{
+	pthread_condattr_t monotonic;
+
+	pthread_mutex_init(&b->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&b->wake, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+}
+
+void background_destroy(struct background *b)
+{
+	pthread_mutex_destroy(&b->lock);
+	pthread_cond_destroy(&b->wake);
+}
+
+int background_start(struct background *b, void *(*work)(void *context), void *context)
+{
+	HOLD_LOCK(&b->lock);
+	sigset_t all, before;
+	int rc;
+
+	if (b->started)
+		return 0;
+	/* Signals are for the threads that expect them. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	rc = pthread_create(&b->thread, NULL, work, context);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	b->started = rc == 0;
+	return -rc;
+}
+
+void background_stop(struct background *b)
+{
+	bool started;
+
+	pthread_mutex_lock(&b->lock);
+	started = b->started;
+	b->stopping = true;
+	pthread_cond_signal(&b->wake);
+	pthread_mutex_unlock(&b->lock);
+	if (started)
+		pthread_join(b->thread, NULL);
+	b->started = b->stopping = false;
+}
+
+void background_wake(struct background *b)
+{
+	HOLD_LOCK(&b->lock);
+
+	b->woken = true;
+	pthread_cond_signal(&b->wake);
+}
+
+bool background_pause(struct background *b, unsigned ms)
+{
+	HOLD_LOCK(&b->lock);
+	struct timespec until;
+	int rc = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += ms / 1000;
+	until.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	while (!b->stopping && !b->woken && rc == 0 && ms > 0)
+		rc = pthread_cond_timedwait(&b->wake, &b->lock, &until);
+	b->woken = false;
+	return !b->stopping;
+}

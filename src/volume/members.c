@@ -1,0 +1,114 @@
+/*
+ * A spare that joins a volume while it is in use.
+ *
+ * In this order: its format is there and durable (volume_prepare_spare), the
+ * row is committed, the superblocks of the others tell how many there are now,
+ * the first slot is lent. So a crash leaves at worst a spare that is listed and
+ * empty, and a rebuild knows that it is missing before anything is on it.
+ */
+#include <errno.h>
+
+#include "remapfs/cleanup.h"
+#include "remapfs/log.h"
+#include "volume/cross.h"
+#include "volume/volume_impl.h"
+
+void tell_members(struct volume *v, spare_id_t last, uint32_t in_use)
+{
+	for (size_t i = 0; i < spare_set_count(&v->spares); i++) {
+		struct spare *spare = v->spares.all[i];
+		int rc;
+
+		if (spare_state(spare) >= SPARE_RETIRED)
+			continue;
+		rc = spare_set_members(spare, last, in_use);
+		if (rc < 0)
+			log_warning("the superblock of spare %u cannot be written (%s): replace this "
+				    "spare soon", spare_id(spare), errno_name(-rc));
+	}
+}
+
+static int check_addition(const struct volume *v, const struct store_spare *info,
+			  struct spare_identity *ret, struct error *err)
+{
+	if (v->options.read_only)
+		return error_set(err, EROFS, "the volume is mounted read-only; mount it for writing");
+	if (info->id != v->last_spare + 1)
+		return error_set(err, EAGAIN, "another spare was added meanwhile; try again");
+	*ret = (struct spare_identity){
+		.id = info->id,
+		.sector_size = v->sector_size,
+		.main_sectors = v->sectors,
+		.spares = info->id,
+		.in_use = v->spares_in_use + 1,
+	};
+	if (uuid_parse(v->uuid, ret->volume) < 0 || uuid_parse(info->uuid, ret->spare) < 0)
+		return error_set(err, EINVAL, "'%.60s' is no uuid of a spare; use 'remapctl "
+				 "add-spare'", info->uuid);
+	return 0;
+}
+
+/* As every other spare when a life begins: see confirm_epoch. */
+static int confirm_first(struct volume *v, struct spare *spare, const char *path,
+			 struct error *err)
+{
+	int rc = spare_confirm(spare, store_volume(v->store)->opens << SEQUENCE_EPOCH);
+
+	rc = rc < 0 ? rc : spare_flush(spare);
+	return rc < 0 ? error_set(err, -rc, "spare '%s' cannot be written (%s); use another one",
+				  path, errno_name(-rc)) : 0;
+}
+
+static int add_row(void *context, struct store *s)
+{
+	const struct store_spare *info = context;
+	struct event event = {.kind = EVENT_SPARE_ADDED, .spare = info->id};
+	int rc = store_add_spare(s, info);
+
+	return rc < 0 ? rc : store_add_event(s, &event);
+}
+
+static int record(struct volume *v, const struct store_spare *info, struct spare *spare,
+		  struct error *err)
+{
+	struct store_spare row = *info;
+	bool uncertain;
+	int rc;
+
+	row.length = spare_device(spare)->geometry.size;
+	row.slots = spare_counts(spare).slots;
+	rc = commit_rows(&v->committer, add_row, &row, &uncertain);
+	if (uncertain)
+		return error_set(err, EINPROGRESS, "the database did not commit (%s), so spare %u is "
+				 "added or not when the volume is next mounted; check the disk of "
+				 "the database", errno_name(-rc), info->id);
+	if (rc < 0)
+		return error_set(err, -rc, "the database does not commit (%s), so no spare was added; "
+				 "free its disk, or end who holds its lock", errno_name(-rc));
+	return 0;
+}
+
+int volume_add_spare(struct volume *v, const struct store_spare *info, struct error *err)
+{
+	HOLD_LOCK(&v->membership);
+	struct spare_identity id;
+	struct spare *spare;
+	int rc = check_addition(v, info, &id, err);
+
+	rc = rc < 0 ? rc : open_one_spare(v, info, &id, &spare, err);
+	if (rc < 0)
+		return rc;
+	rc = confirm_first(v, spare, info->path, err);
+	rc = rc < 0 ? rc : record(v, info, spare, err);
+	if (rc < 0) {
+		spare_close(spare);
+		return rc;
+	}
+	v->last_spare = info->id;
+	v->spares_in_use++;
+	tell_members(v, v->last_spare, v->spares_in_use);
+	spare_set_add(&v->spares, spare);
+	atomic_store(&v->spares_full, false);
+	background_wake(&v->emptying);
+	return 0;
+}

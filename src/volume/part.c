@@ -1,0 +1,236 @@
+#include "volume/part.h"
+
+#include <blkid/blkid.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "remapfs/cleanup.h"
+#include "remapfs/parse.h"
+#include "volume/verify.h"
+
+char *part_absolute(const char *path)
+{
+	CLEANUP_FREE char *copy = strdup(path);
+	CLEANUP_FREE char *folder = NULL;
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	char *result;
+
+	if (!copy)
+		return NULL;
+	if (slash)
+		copy[slash == path ? 1 : slash - path] = 0;
+	folder = realpath(slash ? copy : ".", NULL);
+	if (!folder)
+		return NULL;
+	if (!name[0] || asprintf(&result, "%s/%s", strcmp(folder, "/") ? folder : "", name) < 0) {
+		errno = name[0] ? ENOMEM : EISDIR;
+		return NULL;
+	}
+	return result;
+}
+
+int part_find(struct part *p, struct error *err)
+{
+	struct stat st;
+
+	if (!p->spec->path || !p->spec->path[0])
+		return error_set(err, EINVAL, "the path of %s is empty; give a file or block "
+				 "device", p->role);
+	if (stat(p->spec->path, &st) == 0) {
+		bool block = S_ISBLK(st.st_mode);
+
+		p->dev = block ? st.st_rdev : st.st_dev;
+		p->ino = block ? 0 : st.st_ino;
+		/* As it was given: /dev/disk/by-id/… names a disk for ever, sdX does not. */
+		p->path = part_absolute(p->spec->path);
+	} else if (errno == ENOENT && p->spec->size) {
+		p->missing = true;
+		p->path = part_absolute(p->spec->path);
+	} else {
+		return error_set(err, errno, "cannot open %s '%s': %s; %s", p->role,
+				 p->spec->path, strerror(errno), errno == ENOENT
+				 ? "add size= to make it" : "check the path");
+	}
+	if (!p->path)
+		return error_set(err, errno, "cannot use %s '%s': %s; check the path", p->role,
+				 p->spec->path, strerror(errno));
+	return 0;
+}
+
+bool part_same_file(const struct part *a, const struct part *b)
+{
+	if (a->missing || b->missing)
+		return strcmp(a->path, b->path) == 0;
+	return a->dev == b->dev && a->ino == b->ino;
+}
+
+bool part_overlap(const struct part *a, const struct part *b)
+{
+	uint64_t a_end = a->spec->length ? a->spec->offset + a->spec->length : UINT64_MAX;
+	uint64_t b_end = b->spec->length ? b->spec->offset + b->spec->length : UINT64_MAX;
+
+	return part_same_file(a, b) && a->spec->offset < b_end && b->spec->offset < a_end;
+}
+
+int part_open(struct part *p, struct error *warning, struct error *err)
+{
+	struct file_device_options o = {.role = p->role, .offset = p->spec->offset,
+					.length = p->spec->length,
+					.whole_blocks = p->is_spare};
+	int rc = file_device_open(p->path, &o, &p->device, err);
+
+	if (rc < 0)
+		return rc;
+	p->size = p->device->geometry.size;
+	p->block_size = p->device->geometry.block_size;
+	if (!p->device->geometry.direct && warning)
+		error_set(warning, EINVAL, "%s '%s' has no direct I/O: it will be written "
+			  "through, and slower; a file system with O_DIRECT is better", p->role,
+			  p->path);
+	return 0;
+}
+
+/* Names the file system, partition table or RAID that the region carries. */
+static int check_signature(struct part *p, struct error *err)
+{
+	CLEANUP_CLOSE int fd = open(p->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	blkid_probe probe = fd >= 0 ? blkid_new_probe() : NULL;
+	const char *type = NULL;
+	int rc = 0;
+
+	if (!probe)
+		return error_set(err, EIO, "cannot look at spare '%s'; check its permissions",
+				 p->path);
+	blkid_probe_set_device(probe, fd, (blkid_loff_t)p->spec->offset, (blkid_loff_t)p->size);
+	blkid_probe_enable_superblocks(probe, 1);
+	blkid_probe_set_superblocks_flags(probe, BLKID_SUBLKS_TYPE);
+	blkid_probe_enable_partitions(probe, 1);
+	if (blkid_do_safeprobe(probe) == -2)
+		type = "several signatures";
+	else if (blkid_probe_lookup_value(probe, "TYPE", &type, NULL) < 0 &&
+		 blkid_probe_lookup_value(probe, "PTTYPE", &type, NULL) < 0)
+		type = NULL;
+	if (type)
+		rc = error_set(err, EEXIST, "spare '%s' carries data (%s); use another one, or "
+			       "--force to overwrite it", p->path, type);
+	blkid_free_probe(probe);
+	return rc;
+}
+
+int part_check_content(struct part *p, struct error *err)
+{
+	struct spare_identity other;
+	char uuid[37] = "(of a newer version)";
+	int rc;
+
+	rc = spare_probe(p->device, &other);
+	if (rc == -ENOENT)
+		return check_signature(p, err);
+	if (rc < 0 && rc != -EPROTO)
+		return error_set(err, -rc, "cannot read spare '%s': %s; use another one", p->path,
+				 strerror(-rc));
+	if (rc == 0)
+		uuid_unparse_lower(other.volume, uuid);
+	return error_set(err, EEXIST, "'%s' is a spare of volume %s; use another one, or --force "
+			 "to overwrite it", p->path, uuid);
+}
+
+int part_check_existing(struct part *p, struct error *warning, struct error *err)
+{
+	struct stat st;
+
+	if (p->missing) {
+		p->size = p->spec->size;
+		return 0;
+	}
+	/* Not the region: size= speaks of the file. */
+	if (p->spec->size && stat(p->path, &st) == 0 && S_ISREG(st.st_mode) &&
+	    (uint64_t)st.st_size != p->spec->size)
+		return error_set(err, EEXIST, "%s '%s' exists with %llu bytes, not %llu; leave "
+				 "size= out to use it as it is", p->role, p->path,
+				 (unsigned long long)st.st_size,
+				 (unsigned long long)p->spec->size);
+	return part_open(p, warning, err);
+}
+
+int part_check_spare_size(const struct part *p, uint32_t sector_size, struct error *err)
+{
+	const struct part_spec *s = p->spec;
+	uint64_t least = spare_bytes_min(sector_size), size = p->size;
+	char have[32], need[32];
+
+	if (p->missing && (s->offset > size || s->length > size - s->offset))
+		return error_set(err, EINVAL, "the region of spare '%s' lies outside its size; "
+				 "choose offset= and length= inside size=", p->path);
+	if (s->offset % sector_size || s->length % sector_size)
+		return error_set(err, EINVAL, "the region of spare '%s' is not in whole sectors "
+				 "of %u bytes; align offset= and length=", p->path, sector_size);
+	if (p->missing)
+		size = s->length ? s->length : size - s->offset;
+	if (size >= least)
+		return 0;
+	return error_set(err, EINVAL, "spare '%s' is too small: %s, at least %s (%d slots) are "
+			 "needed; give a larger one", p->path, format_size(have, size),
+			 format_size(need, least), SPARE_SLOTS_MIN);
+}
+
+int part_make(struct part *p, bool allocate, struct error *err)
+{
+	CLEANUP_CLOSE int fd = -1;
+	int rc;
+
+	if (!p->missing || p->made)
+		return 0;
+	fd = open(p->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return error_set(err, errno, "cannot make %s '%s': %s; choose a folder you may "
+				 "write", p->role, p->path, strerror(errno));
+	p->made = true;
+	rc = allocate ? posix_fallocate(fd, 0, (off_t)p->spec->size)
+		      : ftruncate(fd, (off_t)p->spec->size) < 0 ? errno : 0;
+	if (rc == 0 && fsync(fd) < 0)
+		rc = errno;
+	if (rc)
+		return error_set(err, rc, "cannot make %s '%s' of that size: %s; free space, or "
+				 "choose a smaller size=", p->role, p->path, strerror(rc));
+	return 0;
+}
+
+int part_make_spare(struct part *p, const struct spare_identity *id,
+		    bool (*progress)(void *context, const char *what, uint64_t done,
+				     uint64_t total),
+		    void *context, struct store_spare *ret, struct error *err)
+{
+	struct spare_identity mine = *id;
+	int rc = verify_spare(p->device, p->path, progress, context, err);
+
+	if (rc < 0)
+		return rc;
+	uuid_generate(mine.spare);
+	*ret = (struct store_spare){
+		.id = mine.id,
+		.path = p->path,
+		.offset = p->spec->offset,
+		.length = p->device->geometry.size,
+		.slots = spare_layout(p->device->geometry.size, mine.sector_size).slots,
+	};
+	uuid_unparse_lower(mine.spare, ret->uuid);
+	rc = spare_format(p->device, &mine);
+	if (rc < 0)
+		return error_set(err, -rc, "cannot format spare '%s': %s; use another spare",
+				 p->path, errno_name(-rc));
+	return 0;
+}
+
+void part_let_go(struct part *p, bool keep)
+{
+	device_close(p->device);
+	if (!keep && p->made)
+		unlink(p->path);
+	free(p->path);
+}

@@ -1,0 +1,147 @@
+/*
+ * One more spare for a volume that there is: every check first, then every
+ * change, and none to the volume. Whoever has the volume open takes it in.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "remapfs/cleanup.h"
+#include "remapfs/store.h"
+#include "volume/part.h"
+#include "volume/spare_set.h"
+
+struct preparation {
+	const struct prepare_options *options;
+	struct error *warning, *err;
+	struct store *store;
+	struct part spare;
+};
+
+/* Main, or a spare that the volume has; which may not be there any more. */
+static int check_distinct(struct preparation *p, const char *path, uint64_t offset,
+			  uint64_t length, const char *what)
+{
+	struct part_spec spec = {.path = path, .size = 1, .offset = offset, .length = length};
+	struct part other = {.spec = &spec, .role = what};
+	bool clash = false;
+
+	if (part_find(&other, NULL) == 0)
+		clash = part_overlap(&other, &p->spare);
+	part_let_go(&other, true);
+	return clash ? error_set(p->err, EINVAL, "'%s' is %s of this volume; give the new spare "
+				 "another disk or region", p->spare.path, what) : 0;
+}
+
+/* Neither the database nor anything that the volume has already. */
+static int check_others(struct preparation *p)
+{
+	size_t count;
+	const struct store_spare *spares = store_spares(p->store, &count);
+	int rc = check_distinct(p, store_volume(p->store)->main_path, 0, 0, "main");
+
+	rc = rc < 0 ? rc : check_distinct(p, p->options->path, 0, 0, "the database");
+	for (size_t i = 0; rc == 0 && i < count; i++)
+		if (spare_is_here(&spares[i]))
+			rc = check_distinct(p, spares[i].path, spares[i].offset, spares[i].length,
+					    "a spare");
+	if (rc == 0 && count && spares[count - 1].id >= SPARE_ID_MAX)
+		rc = error_set(p->err, ENOSPC, "the volume has had %u spares; make a new volume",
+			       SPARE_ID_MAX);
+	return rc;
+}
+
+static int check_spare(struct preparation *p)
+{
+	uint32_t sector_size = store_volume(p->store)->sector_size;
+
+	if (p->spare.block_size > sector_size)
+		return error_set(p->err, EINVAL, "spare '%s' has sectors of %u bytes, the volume of "
+				 "%u; use one with smaller ones", p->spare.path, p->spare.block_size,
+				 sector_size);
+	return part_check_spare_size(&p->spare, sector_size, p->err);
+}
+
+/* Prepared for this volume before, and then not added. */
+static bool is_left_over(struct preparation *p)
+{
+	char volume[UUID_STR_LEN], uuid[UUID_STR_LEN];
+	struct spare_identity id;
+	size_t count;
+	const struct store_spare *spares = store_spares(p->store, &count);
+
+	if (spare_probe(p->spare.device, &id) < 0)
+		return false;
+	uuid_unparse_lower(id.volume, volume);
+	uuid_unparse_lower(id.spare, uuid);
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(spares[i].uuid, uuid) == 0)
+			return false;
+	return strcmp(volume, store_volume(p->store)->uuid) == 0;
+}
+
+static int make(struct preparation *p)
+{
+	int rc = 0;
+
+	if (!p->spare.missing)
+		return p->options->force || is_left_over(p) ? 0 : part_check_content(&p->spare, p->err);
+	rc = part_make(&p->spare, true, p->err);
+	rc = rc < 0 ? rc : part_open(&p->spare, p->warning, p->err);
+	/* What a new file can do is known only now. */
+	return rc < 0 ? rc : check_spare(p);
+}
+
+static int format(struct preparation *p, struct store_spare *ret)
+{
+	const struct store_volume *volume = store_volume(p->store);
+	size_t count;
+	const struct store_spare *spares = store_spares(p->store, &count);
+	struct spare_identity id = {
+		.id = count ? spares[count - 1].id + 1 : 1,
+		.sector_size = volume->sector_size,
+		.main_sectors = volume->main_sectors,
+	};
+
+	id.spares = id.id;
+	if (uuid_parse(volume->uuid, id.volume) < 0)
+		return error_set(p->err, EUCLEAN, "the volume is damaged (it has no valid uuid); "
+				 "restore it from a copy");
+	return part_make_spare(&p->spare, &id, p->options->progress, p->options->context, ret,
+			       p->err);
+}
+
+static int prepare(struct preparation *p, struct store_spare *ret)
+{
+	int rc = store_open(p->options->path, STORE_READ, &p->store, p->err);
+
+	rc = rc < 0 ? rc : part_find(&p->spare, p->err);
+	rc = rc < 0 ? rc : check_others(p);
+	rc = rc < 0 ? rc : part_check_existing(&p->spare, p->warning, p->err);
+	rc = rc < 0 ? rc : check_spare(p);
+	rc = rc < 0 ? rc : make(p);
+	rc = rc < 0 ? rc : format(p, ret);
+	store_close(p->store);
+	return rc;
+}
+
+int volume_prepare_spare(const struct prepare_options *options, struct store_spare *ret,
+			 struct error *warning, struct error *err)
+{
+	struct preparation p = {
+		.options = options,
+		.warning = warning,
+		.err = err,
+		.spare = {.spec = &options->spare, .role = "spare", .is_spare = true},
+	};
+	int rc;
+
+	if (warning)
+		warning->text[0] = 0;
+	rc = prepare(&p, ret);
+	if (rc == 0 && !(ret->path = strdup(p.spare.path)))
+		rc = error_set(err, ENOMEM, "out of memory; end other programs");
+	part_let_go(&p.spare, rc == 0);
+	return rc;
+}
