@@ -154,6 +154,12 @@ int fault_device_wrap(struct device *inner, uint32_t sector_size,
  */
 int fault_device_set(struct device *, spare_id_t which, const struct fault *faults, size_t count);
 
+/*
+ * Pulls inner out: it is closed, and every call fails with -ENODEV from then
+ * on. No call may be under way.
+ */
+void fault_device_pull(struct device *);
+
 /* How many sectors have a fault that has not ended; overlaps count twice. */
 uint64_t fault_device_sectors(struct device *);
 

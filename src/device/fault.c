@@ -438,3 +438,59 @@ uint64_t fault_device_sectors(struct device *d)
 	pthread_rwlock_unlock(&f->lock);
 	return sectors;
 }
+
+/* ---- pulled out ------------------------------------------------------------- */
+
+static int gone_read(struct device *d, void *buf, size_t length, uint64_t offset)
+{
+	(void)d, (void)buf, (void)length, (void)offset;
+	return -ENODEV;
+}
+
+static int gone_write(struct device *d, const void *buf, size_t length, uint64_t offset)
+{
+	(void)d, (void)buf, (void)length, (void)offset;
+	return -ENODEV;
+}
+
+static int gone_flush(struct device *d)
+{
+	(void)d;
+	return -ENODEV;
+}
+
+static int gone_erase(struct device *d, uint64_t offset, uint64_t length)
+{
+	(void)d, (void)offset, (void)length;
+	return -ENODEV;
+}
+
+static int gone_next_data(struct device *d, uint64_t offset, uint64_t *ret_start, uint64_t *ret_end)
+{
+	(void)d, (void)offset, (void)ret_start, (void)ret_end;
+	return -ENODEV;
+}
+
+static void gone_close(struct device *d)
+{
+	(void)d;
+}
+
+static const struct device_ops gone_ops = {
+	.read = gone_read,
+	.write = gone_write,
+	.flush = gone_flush,
+	.discard = gone_erase,
+	.zero = gone_erase,
+	.next_data = gone_next_data,
+	.close = gone_close,
+};
+
+void fault_device_pull(struct device *d)
+{
+	static struct device gone = {.ops = &gone_ops};
+	struct fault_device *f = fault_of(d);
+
+	device_close(f->inner);
+	f->inner = &gone;
+}

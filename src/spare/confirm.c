@@ -114,6 +114,16 @@ int spare_wipe(struct spare *s)
 	return superblocks_wipe(s->device);
 }
 
+void spare_leave(struct spare *s)
+{
+	HOLD_LOCK(&s->superblocks);
+
+	s->wiped = true;
+	pthread_mutex_lock(&s->flushing);
+	s->left = true;
+	pthread_mutex_unlock(&s->flushing);
+}
+
 int spare_confirm(struct spare *s, uint64_t sequence)
 {
 	HOLD_LOCK(&s->superblocks);

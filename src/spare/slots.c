@@ -286,6 +286,8 @@ int spare_flush(struct spare *s)
 	HOLD_LOCK(&s->flushing);
 	uint64_t written;
 
+	if (s->left)
+		return 0;
 	if (atomic_load(&s->flush_failed))
 		return -EIO;
 	if (!atomic_exchange(&s->dirty, false))
@@ -308,7 +310,10 @@ int spare_alive(struct spare *s, bool writing)
 {
 	/* What is put back must not be older than what was written meanwhile. */
 	HOLD_LOCK(&s->superblocks);
-	int rc = superblock_check(s->device, copy_offset(s, 0), writing);
+	int rc;
 
+	if (s->left)
+		return -ENODEV;
+	rc = superblock_check(s->device, copy_offset(s, 0), writing);
 	return rc == 0 ? 0 : superblock_check(s->device, copy_offset(s, 1), writing);
 }

@@ -36,7 +36,8 @@ struct spare {
 	_Atomic(size_t) run_count; /* changes under the lock only */
 
 	pthread_mutex_t superblocks;     /* one at a time reads and rewrites them */
-	bool wiped;                      /* they are gone for good; under that lock */
+	bool wiped;                      /* they are not written any more */
+	bool left;                       /* see spare_leave; under flushing, too */
 	unsigned older;                  /* the copy to be written next: 0 or 1 */
 	_Atomic(uint64_t) written;       /* confirmed, but maybe not durably so */
 	_Atomic(uint64_t) confirmed;     /* durably */

@@ -6,6 +6,7 @@
  *   its superblocks are wiped a rebuild cannot take it for one that is missing
  *   the others are told       how many there are now
  *   the row says retired      it is not opened any more
+ *   its device is closed      it can be taken away
  *
  * Until its row says retired a spare that holds nothing may be wiped already:
  * the next opening finds it so (retired_already).
@@ -22,6 +23,8 @@
 #define PATIENCE_MS 10000 /* of one piece, as of a request */
 #define RETRY_MS 3000
 #define IDLE_MS 3600000 /* until it is woken */
+#define PASSES 3 /* that find nothing to move, before what is used is in doubt */
+#define PASS_MS 200
 
 static const char no_room[] = "a retiring spare cannot be emptied: no slot is free on the others; "
 			      "add a spare";
@@ -79,6 +82,8 @@ static int move_off(struct emptying *x, const struct request *r, const struct ex
 		x->stuck = no_answer;
 	else if ((rc = settle(v, &s)) < 0)
 		x->stuck = atomic_load(&v->spares_full) ? no_room : no_commit;
+	else
+		atomic_store(&v->stuck, NULL);
 	settlement_clear(&s);
 	return rc;
 }
@@ -182,6 +187,20 @@ static int set_state(void *context, struct store *s)
 	return rc < 0 ? rc : store_add_event(s, &event);
 }
 
+/*
+ * The range of each of its sectors was owned since it had one, so no request is
+ * at work on it any more, unless it still holds a slot.
+ */
+static void close_device(struct volume *v, struct spare *spare)
+{
+	if (spare_counts(spare).used)
+		return;
+	committer_enter(&v->committer);
+	spare_leave(spare);
+	fault_device_pull(spare_device(spare));
+	committer_leave(&v->committer);
+}
+
 /* It is empty. */
 static int let_go(struct volume *v, struct spare *spare)
 {
@@ -203,6 +222,7 @@ static int let_go(struct volume *v, struct spare *spare)
 		return rc;
 	v->spares_in_use -= !lost;
 	spare_set_state(spare, SPARE_RETIRED);
+	close_device(v, spare);
 	log_notice("spare %u %s", l.id, lost ? "was given up" : "is empty and retired");
 	return 0;
 }
@@ -222,22 +242,33 @@ static bool is_leaving(const struct spare *spare)
 	return spare_state(spare) == SPARE_RETIRING || spare_state(spare) == SPARE_LOST;
 }
 
-/* One pass over one spare, and its end when it is empty. */
+/* Passes over one spare, and its end when it is empty. Why that was not reached, or NULL. */
 static const char *try_to_empty(struct emptying *x)
 {
 	x->stuck = NULL;
-	if (empty_spare(x) < 0)
-		return x->stuck;
-	if (!is_empty(x->spare))
-		return in_doubt;
-	return let_go(x->volume, x->spare) < 0 ? no_commit : NULL;
+	for (int i = 0; i < PASSES; i++) {
+		if (empty_spare(x) < 0)
+			return x->stuck;
+		if (is_empty(x->spare))
+			return let_go(x->volume, x->spare) < 0 ? no_commit : NULL;
+		if (!background_pause(&x->volume->emptying, PASS_MS))
+			return NULL;
+	}
+	return in_doubt;
+}
+
+static bool any_leaves(struct volume *v)
+{
+	for (size_t i = 0; i < spare_set_count(&v->spares); i++)
+		if (is_leaving(v->spares.all[i]))
+			return true;
+	return false;
 }
 
 bool volume_empty_spares(struct volume *v)
 {
 	struct emptying x = {.volume = v};
 	const char *first = NULL; /* of those that are stuck */
-	bool left = false;
 
 	if (posix_memalign((void **)&x.buf, VOLUME_ALIGNMENT, PIECE_BYTES) != 0)
 		return true;
@@ -249,11 +280,11 @@ bool volume_empty_spares(struct volume *v)
 			continue;
 		stuck = try_to_empty(&x);
 		first = first ? first : stuck;
-		left |= is_leaving(x.spare);
 	}
 	atomic_store(&v->stuck, first);
 	free(x.buf);
-	return left;
+	/* Also one that began to leave after its turn. */
+	return any_leaves(v);
 }
 
 static void *keep_emptying(void *context)
@@ -269,11 +300,7 @@ static void *keep_emptying(void *context)
 
 void resume_emptying(struct volume *v)
 {
-	bool left = false;
-
-	for (size_t i = 0; i < spare_set_count(&v->spares); i++)
-		left |= is_leaving(v->spares.all[i]);
-	if (!left || v->options.parts || v->options.read_only || v->options.no_remap)
+	if (!any_leaves(v) || v->options.parts || v->options.read_only || v->options.no_remap)
 		return;
 	if (background_start(&v->emptying, keep_emptying, v) < 0)
 		log_warning("no thread can be started: retiring spares are not emptied");
@@ -314,6 +341,7 @@ int volume_retire_spare(struct volume *v, spare_id_t id, bool lost, struct error
 
 	if (rc < 0)
 		return rc;
+	lost |= spare_state(spare) == SPARE_LOST;
 	if (spare_state(spare) == SPARE_ACTIVE) {
 		rc = commit_rows(&v->committer, set_state, &l, &uncertain);
 		if (rc < 0)

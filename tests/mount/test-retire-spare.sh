@@ -58,6 +58,13 @@ wait "$writer"
 assert_eq "$(used_on 1)" 0 "used on the retired spare"
 assert_eq "$(events spare_retired)" 1 "spare_retired in the history"
 whole "after the spare was retired"
+still_open() {
+  ls -l "/proc/$(worker_pid)/fd" | grep -q "$SPARE"
+}
+spare_closed() {
+  ! still_open
+}
+wait_for 10 spare_closed || fail "the retired spare is still open"
 mv "$SPARE" away.img
 
 say "without it"

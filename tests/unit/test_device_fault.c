@@ -114,6 +114,24 @@ static void closing_closes_the_inner_device(void **state)
 	assert_true(closed);
 }
 
+static void pulled_out_it_is_gone(void **state)
+{
+	uint64_t start, end;
+	bool closed = false;
+
+	(void)state;
+	inner->closed = &closed;
+	fault_device_pull(device);
+	inner = NULL;
+	assert_true(closed);
+	assert_int_equal(device_read(device, buffer, 512, 0), -ENODEV);
+	assert_int_equal(device_write(device, buffer, 512, 0), -ENODEV);
+	assert_int_equal(device_flush(device), -ENODEV);
+	assert_int_equal(device_discard(device, 0, 512), -ENODEV);
+	assert_int_equal(device_zero(device, 0, 512), -ENODEV);
+	assert_int_equal(device_next_data(device, 0, &start, &end), -ENODEV);
+}
+
 static void permanent_faults_strike_always(void **state)
 {
 	(void)state;
@@ -544,6 +562,7 @@ int main(void)
 		TEST(without_faults_it_is_the_inner_device),
 		TEST(errors_of_the_inner_device_pass),
 		TEST(closing_closes_the_inner_device),
+		TEST(pulled_out_it_is_gone),
 		TEST(permanent_faults_strike_always),
 		TEST(on_read_or_write_alone),
 		TEST(a_failing_read_reads_nothing),
