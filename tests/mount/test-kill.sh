@@ -1,7 +1,7 @@
 #!/bin/bash
 # The worker is killed again and again under a verifying load: its users do not
 # notice (contract 11). KILLS (default 100) for each of the two loads.
-LIMIT=400
+LIMIT=500
 . "$(dirname "$0")/lib.sh"
 requires root loop fio fs:ext4 mkfs.ext4 e2fsck
 KILLS=${KILLS:-100}
@@ -50,7 +50,7 @@ verify_fatal=1
 rw=randrw
 rwmixread=30
 time_based
-runtime=$((KILLS * 6 / 10 + 10))
+runtime=280
 verify_backlog=1024
 END
 timeout 300 fio --output=fio.log job &
