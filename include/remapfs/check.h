@@ -8,6 +8,8 @@
 #include "remapfs/error.h"
 #include "remapfs/extent.h"
 
+struct volume_parts;
+
 enum finding_kind {
 	FINDING_DATABASE,     /* it is damaged, or its rows break their rules */
 	FINDING_SUPERBLOCK,   /* one of the two is damaged */
@@ -45,6 +47,7 @@ struct check_options {
 	bool repair;
 	void (*found)(void *context, const struct finding *); /* in no particular order */
 	void *context;
+	const struct volume_parts *parts; /* as in struct volume_options */
 };
 
 struct check_result {

@@ -15,6 +15,8 @@ struct rebuild_options {
 	 * served from main, as they were before they moved.
 	 */
 	bool partial;
+	/* As in struct volume_options: then nothing is in the way of path. */
+	const struct volume_parts *parts;
 };
 
 struct rebuild_result {

@@ -36,6 +36,9 @@ struct spare_layout spare_layout(uint64_t bytes, uint32_t sector_size);
 /* The least region, bytes, that holds SPARE_SLOTS_MIN slots. */
 uint64_t spare_bytes_min(uint32_t sector_size);
 
+/* In place of how many are in use: this one holds nothing; it has not joined yet, or leaves. */
+#define SPARE_OUTSIDE UINT16_MAX
+
 struct spare_identity {
 	uuid_t volume;
 	uuid_t spare;
@@ -43,7 +46,7 @@ struct spare_identity {
 	uint32_t sector_size;
 	uint64_t main_sectors;
 	uint32_t spares; /* the greatest number of one in the volume; 0: not known */
-	uint32_t in_use; /* how many of them have not been retired; 0: all */
+	uint32_t in_use; /* how many of them have not been retired, or SPARE_OUTSIDE; 0: all */
 };
 
 /* Whether both are the same spare; what is known of the others does not matter. */

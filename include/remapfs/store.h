@@ -70,6 +70,14 @@ int store_recreate(const char *path, const struct store_volume *volume,
 		   const struct store_spare *spares, size_t spare_count, bool set_aside,
 		   int (*fill)(void *context, struct store *), void *context, struct error *err);
 
+/*
+ * The same through an SQLite VFS of that name, where nothing is in the way; a
+ * database that is half made stays on failure.
+ */
+int store_create_on(const char *vfs, const char *path, const struct store_volume *volume,
+		    const struct store_spare *spares, size_t spare_count,
+		    int (*fill)(void *context, struct store *), void *context, struct error *err);
+
 enum store_mode { STORE_READ, STORE_WRITE };
 
 /*

@@ -166,7 +166,7 @@ struct volume_status {
 	bool commit_failed; /* the last commit failed */
 	bool spares_full;   /* the last sector that had to move found no slot */
 	bool main_direct;   /* main is read and written past the page cache */
-	char stuck[120];    /* why a retiring spare cannot be emptied; "": it can */
+	char stuck[200];    /* why a retiring spare cannot be emptied; "": it can */
 	uint64_t faults;    /* sectors with a simulated fault in force */
 	uint64_t remapped_sectors, pending_sectors, free_slots;
 	uint64_t reads, writes, errors, commits; /* since it was opened */

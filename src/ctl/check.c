@@ -79,7 +79,8 @@ static int operational(const struct error *err)
 static int check(const char *path, bool repair, const struct table_options *options)
 {
 	struct listing listing = {0};
-	const struct check_options o = {path, repair, add_finding, &listing};
+	const struct check_options o = {.path = path, .repair = repair, .found = add_finding,
+					.context = &listing};
 	struct check_result result = {0};
 	struct error err = {0};
 	int rc = table_new("findings", columns, options, &listing.table, &err);

@@ -47,10 +47,10 @@ static int fill(struct store *s, const struct content *c)
 	return rc < 0 ? rc : c->fill(c->context, s);
 }
 
-static int make(const char *path, const struct content *content, struct error *err)
+static int make(const char *vfs, const char *path, const struct content *content, struct error *err)
 {
 	struct store *s;
-	int rc = store_connect(NULL, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &s, err);
+	int rc = store_connect(vfs, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &s, err);
 
 	if (rc < 0)
 		return rc;
@@ -173,7 +173,7 @@ static int create(const char *path, const struct content *content, bool set_asid
 
 	if (fd < 0)
 		return fd;
-	rc = make(draft, content, err);
+	rc = make(NULL, draft, content, err);
 	if (rc == 0 && (set_aside || access(path, F_OK) < 0))
 		rc = set_aside ? set_all_aside(path, err) : refuse_leftovers(path, err);
 	/* link(2), unlike rename(2), never replaces what is there. */
@@ -206,4 +206,14 @@ int store_recreate(const char *path, const struct store_volume *volume,
 
 	/* A log may lie there although the database is gone. */
 	return create(path, &c, set_aside || access(path, F_OK) < 0, err);
+}
+
+int store_create_on(const char *vfs, const char *path, const struct store_volume *volume,
+		    const struct store_spare *spares, size_t spare_count,
+		    int (*fill_rows)(void *context, struct store *), void *context,
+		    struct error *err)
+{
+	const struct content c = {volume, spares, spare_count, fill_rows, context};
+
+	return make(vfs, path, &c, err);
 }

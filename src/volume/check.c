@@ -16,6 +16,7 @@
 #include "remapfs/cleanup.h"
 #include "remapfs/volume.h"
 #include "volume/cross.h"
+#include "volume/parts.h"
 #include "volume/spare_set.h"
 
 #define CHUNK (1u << 20)
@@ -94,7 +95,7 @@ static int open_main(struct check *c)
 	const struct store_volume *v = store_volume(c->store);
 	struct file_device_options o = {.role = "main", .read_only = true};
 	uint64_t size = v->main_sectors * v->sector_size;
-	int rc = file_device_open(v->main_path, &o, &c->main, c->err);
+	int rc = parts_open_device(c->options->parts, v->main_path, &o, &c->main, c->err);
 
 	if (rc == 0 && c->main->geometry.size != size)
 		rc = error_set(c->err, EBADMSG, "main '%s' has %llu bytes, the volume was made for "
@@ -185,7 +186,7 @@ static int open_spare(struct check *c, const struct store_spare *infos, size_t i
 				 "uuid); make it anew with 'remapctl rebuild --force'", info->id);
 	if (!spare_is_here(info))
 		return 0;
-	rc = file_device_open(info->path, &o, &d, c->err);
+	rc = parts_open_device(c->options->parts, info->path, &o, &d, c->err);
 	if (rc < 0)
 		return rc;
 	if (wrap(c, &d, info->id) < 0) {
@@ -352,11 +353,11 @@ static int record_repairs(struct check *c)
 
 static int check_all(struct check *c)
 {
-	int rc = volume_lock(c->options->path, 0, &c->lock_fd, c->err);
+	const struct check_options *o = c->options;
+	int rc = o->parts ? 0 : volume_lock(o->path, 0, &c->lock_fd, c->err);
 
-	rc = rc < 0 ? rc : store_open(c->options->path,
-				      c->options->repair ? STORE_WRITE : STORE_READ, &c->store,
-				      c->err);
+	rc = rc < 0 ? rc : parts_open_store(o->parts, o->path, o->repair ? STORE_WRITE : STORE_READ,
+					    &c->store, c->err);
 	rc = rc < 0 ? rc : check_database(c);
 	if (rc < 0 || !c->map)
 		return rc;

@@ -1,10 +1,11 @@
 /*
  * A spare that joins a volume while it is in use.
  *
- * In this order: its format is there and durable (volume_prepare_spare), the
- * row is committed, the superblocks of the others tell how many there are now,
- * the first slot is lent. So a crash leaves at worst a spare that is listed and
- * empty, and a rebuild knows that it is missing before anything is on it.
+ * In this order: its format is there and durable (volume_prepare_spare), which
+ * says that it has not joined; the row is committed; its own superblock and then
+ * those of the others tell how many there are now; the first slot is lent. So a
+ * crash leaves at worst a spare that is listed and empty, and a rebuild knows
+ * that it is missing before anything is on it.
  */
 #include <errno.h>
 
@@ -13,19 +14,29 @@
 #include "volume/cross.h"
 #include "volume/volume_impl.h"
 
-void tell_members(struct volume *v, spare_id_t last, uint32_t in_use)
+static void tell_member(struct spare *spare, spare_id_t last, uint32_t in_use)
+{
+	int rc = spare_set_members(spare, last, in_use);
+
+	if (rc < 0)
+		log_warning("the superblock of spare %u cannot be written (%s): replace this spare "
+			    "soon", spare_id(spare), errno_name(-rc));
+}
+
+/*
+ * The one that leaves comes last: what it said before counts it among those that
+ * are needed, so that it cannot stand in for another one.
+ */
+void tell_members(struct volume *v, spare_id_t last, uint32_t in_use, struct spare *leaving)
 {
 	for (size_t i = 0; i < spare_set_count(&v->spares); i++) {
 		struct spare *spare = v->spares.all[i];
-		int rc;
 
-		if (spare_state(spare) >= SPARE_RETIRED)
-			continue;
-		rc = spare_set_members(spare, last, in_use);
-		if (rc < 0)
-			log_warning("the superblock of spare %u cannot be written (%s): replace this "
-				    "spare soon", spare_id(spare), errno_name(-rc));
+		if (spare_state(spare) < SPARE_RETIRED && spare != leaving)
+			tell_member(spare, last, in_use);
 	}
+	if (leaving)
+		tell_member(leaving, last, SPARE_OUTSIDE);
 }
 
 static int check_addition(const struct volume *v, const struct store_spare *info,
@@ -49,14 +60,13 @@ static int check_addition(const struct volume *v, const struct store_spare *info
 }
 
 /* As every other spare when a life begins: see confirm_epoch. */
-static int confirm_first(struct volume *v, struct spare *spare, const char *path,
-			 struct error *err)
+static void confirm_first(struct volume *v, struct spare *spare)
 {
 	int rc = spare_confirm(spare, store_volume(v->store)->opens << SEQUENCE_EPOCH);
 
 	rc = rc < 0 ? rc : spare_flush(spare);
-	return rc < 0 ? error_set(err, -rc, "spare '%s' cannot be written (%s); use another one",
-				  path, errno_name(-rc)) : 0;
+	if (rc < 0)
+		spare_gone(v, spare, -rc);
 }
 
 static int add_row(void *context, struct store *s)
@@ -98,15 +108,15 @@ int volume_add_spare(struct volume *v, const struct store_spare *info, struct er
 	rc = rc < 0 ? rc : open_one_spare(v, info, &id, &spare, err);
 	if (rc < 0)
 		return rc;
-	rc = confirm_first(v, spare, info->path, err);
-	rc = rc < 0 ? rc : record(v, info, spare, err);
+	rc = record(v, info, spare, err);
 	if (rc < 0) {
 		spare_close(spare);
 		return rc;
 	}
 	v->last_spare = info->id;
 	v->spares_in_use++;
-	tell_members(v, v->last_spare, v->spares_in_use);
+	confirm_first(v, spare);
+	tell_members(v, v->last_spare, v->spares_in_use, NULL);
 	spare_set_add(&v->spares, spare);
 	atomic_store(&v->spares_full, false);
 	background_wake(&v->emptying);

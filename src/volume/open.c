@@ -14,6 +14,7 @@
 #include "remapfs/cleanup.h"
 #include "remapfs/log.h"
 #include "volume/cross.h"
+#include "volume/parts.h"
 #include "volume/volume_impl.h"
 
 /* ---- opening the parts ---------------------------------------------------------------- */
@@ -32,24 +33,13 @@ int volume_note(const char *path, const struct event *event)
 	return rc;
 }
 
-static int open_device(struct volume *v, const char *path, const struct file_device_options *o,
-		       struct device **ret, struct error *err)
-{
-	const struct volume_parts *parts = v->options.parts;
-
-	return parts ? parts->open_device(parts->context, path, o, ret, err)
-		     : file_device_open(path, o, ret, err);
-}
-
 /* Locks the database file first: nothing is read of it that may still change. */
 static int open_store(struct volume *v, const char *path, struct error *err)
 {
-	int rc;
+	bool locked = v->options.locked || v->options.parts;
+	int rc = locked ? 0 : volume_lock(path, v->options.lock_wait_ms, &v->lock_fd, err);
 
-	if (v->options.parts)
-		return store_open_on(v->options.parts->vfs, path, STORE_WRITE, &v->store, err);
-	rc = v->options.locked ? 0 : volume_lock(path, v->options.lock_wait_ms, &v->lock_fd, err);
-	return rc < 0 ? rc : store_open(path, STORE_WRITE, &v->store, err);
+	return rc < 0 ? rc : parts_open_store(v->options.parts, path, STORE_WRITE, &v->store, err);
 }
 
 static void warn_indirect(const struct device *d, const char *role, const char *path)
@@ -65,7 +55,7 @@ static int open_main(struct volume *v, struct error *err)
 	struct file_device_options o = {.role = "main", .read_only = v->options.read_only,
 					.lock_wait_ms = v->options.lock_wait_ms};
 	struct device *d;
-	int rc = open_device(v, info->main_path, &o, &d, err);
+	int rc = parts_open_device(v->options.parts, info->main_path, &o, &d, err);
 
 	if (rc < 0)
 		return rc;
@@ -96,7 +86,7 @@ int open_one_spare(struct volume *v, const struct store_spare *info,
 					.lock_wait_ms = v->options.lock_wait_ms};
 	bool damaged = false;
 	struct device *d;
-	int rc = open_device(v, info->path, &o, &d, err);
+	int rc = parts_open_device(v->options.parts, info->path, &o, &d, err);
 
 	if (rc == -ENOENT)
 		return error_set(err, ENOENT, "spare %u '%s' is not there; give it back its place, "
@@ -219,6 +209,15 @@ static int load_map(struct volume *v, struct error *err)
 	return 0;
 }
 
+/* Before the row says so, as when it leaves while the volume is open. */
+static void tell_wiped_spare(struct volume *v)
+{
+	if (!v->wiped_spare)
+		return;
+	v->spares_in_use--;
+	tell_members(v, v->last_spare, v->spares_in_use, NULL);
+}
+
 /* ---- a life ---------------------------------------------------------------------------------- */
 
 static int record_wiped_spare(struct volume *v)
@@ -304,6 +303,8 @@ static int open_all(struct volume *v, const char *path, struct error *err)
 	rc = rc < 0 ? rc : open_spares(v, err);
 	rc = rc < 0 ? rc : load_map(v, err);
 	rc = rc < 0 ? rc : reconcile(v, err);
+	if (rc == 0)
+		tell_wiped_spare(v);
 	rc = rc < 0 ? rc : record_opening(v, v->options.opener, err);
 	if (rc == 0 && confirm_epoch(v) < 0)
 		rc = error_set(err, ENOMEM, "out of memory; end other programs");

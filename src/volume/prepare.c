@@ -105,6 +105,7 @@ static int format(struct preparation *p, struct store_spare *ret)
 	};
 
 	id.spares = id.id;
+	id.in_use = SPARE_OUTSIDE;
 	if (uuid_parse(volume->uuid, id.volume) < 0)
 		return error_set(p->err, EUCLEAN, "the volume is damaged (it has no valid uuid); "
 				 "restore it from a copy");

@@ -19,6 +19,7 @@
 #include "remapfs/store.h"
 #include "remapfs/volume.h"
 #include "volume/cross.h"
+#include "volume/parts.h"
 
 struct part {
 	const struct part_spec *spec;
@@ -64,7 +65,7 @@ static int out_of_memory(struct rebuild *r)
 
 static int find(struct rebuild *r, const char *role, const char *path, char **ret)
 {
-	*ret = realpath(path, NULL);
+	*ret = r->options->parts ? strdup(path) : realpath(path, NULL);
 	if (!*ret)
 		return error_set(r->err, errno, "cannot open %s '%s': %s; check the path", role,
 				 path, strerror(errno));
@@ -77,6 +78,8 @@ static int check_path(struct rebuild *r)
 	const char *path = r->options->path;
 	struct stat st;
 
+	if (r->options->parts)
+		return 0;
 	if (lstat(path, &st) < 0) {
 		if (errno != ENOENT)
 			return error_set(r->err, errno, "cannot make volume '%s': %s; choose a "
@@ -108,7 +111,8 @@ static int open_main(struct rebuild *r)
 	int rc = find(r, "main", r->options->main.path, &r->main_path);
 
 	rc = rc < 0 ? rc : check_not_a_part(r, r->main_path);
-	return rc < 0 ? rc : file_device_open(r->main_path, &o, &r->main, r->err);
+	return rc < 0 ? rc : parts_open_device(r->options->parts, r->main_path, &o, &r->main,
+					      r->err);
 }
 
 /* Takes over the device. */
@@ -137,7 +141,7 @@ static int open_spare(struct rebuild *r, struct part *p)
 	int rc = find(r, "spare", p->spec->path, &p->path);
 
 	rc = rc < 0 ? rc : check_not_a_part(r, p->path);
-	rc = rc < 0 ? rc : file_device_open(p->path, &o, &d, r->err);
+	rc = rc < 0 ? rc : parts_open_device(r->options->parts, p->path, &o, &d, r->err);
 	return rc < 0 ? rc : take_spare(r, p, d);
 }
 
@@ -150,15 +154,30 @@ static int by_id(const void *a, const void *b)
 	return x->id.id < y->id.id ? -1 : x->id.id > y->id.id;
 }
 
-/* How many spares are in use, as the superblock says that was written last. */
+/*
+ * How many spares are in use: the greatest number that one of them says. While
+ * one is added or retired they do not all say the same, and the smaller number
+ * counts for those alone that were told of it. See tell_members.
+ */
 static uint32_t in_use(const struct rebuild *r)
 {
-	const struct part *latest = &r->parts[0];
+	uint32_t most = 0;
 
-	for (size_t i = 1; i < r->options->spare_count; i++)
-		if (spare_confirmed(r->parts[i].spare) > spare_confirmed(latest->spare))
-			latest = &r->parts[i];
-	return latest->id.in_use;
+	for (size_t i = 0; i < r->options->spare_count; i++) {
+		uint32_t n = r->parts[i].id.in_use;
+
+		most = n > most && n != SPARE_OUTSIDE ? n : most;
+	}
+	return most;
+}
+
+static size_t count_staying(const struct rebuild *r)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->options->spare_count; i++)
+		n += r->parts[i].id.in_use != SPARE_OUTSIDE;
+	return n;
 }
 
 /* All that there ever were, or as many as have not been retired. */
@@ -167,7 +186,7 @@ static int check_complete(struct rebuild *r, spare_id_t last)
 	size_t n = r->options->spare_count;
 	uint32_t needed = in_use(r) ? in_use(r) : last;
 
-	if (n == last || n == needed || r->options->partial)
+	if (n == last || count_staying(r) == needed || r->options->partial)
 		return 0;
 	if (needed < last)
 		return error_set(r->err, EBADMSG, "a spare is missing (%u are in use, numbered up to "
@@ -426,6 +445,9 @@ static int make_database(struct rebuild *r)
 		};
 		uuid_unparse_lower(p->id.spare, spares[i].uuid);
 	}
+	if (r->options->parts)
+		return store_create_on(r->options->parts->vfs, r->options->path, &volume, spares, n,
+				       fill, r, r->err);
 	return store_recreate(r->options->path, &volume, spares, n, r->options->force, fill, r,
 			      r->err);
 }

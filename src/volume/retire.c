@@ -3,8 +3,8 @@
  *
  *   the row says retiring     it lends nothing any more, now and after a crash
  *   each piece is moved       as by a write that could not stay: contract 1
- *   its superblocks are wiped a rebuild cannot take it for one that is missing
- *   the others are told       how many there are now
+ *   the others are told       a rebuild does not miss it, though it may have it
+ *   its superblocks are wiped and cannot take it for one that holds something
  *   the row says retired      it is not opened any more
  *   its device is closed      it can be taken away
  *
@@ -32,6 +32,9 @@ static const char no_answer[] = "a retiring spare cannot be read; if it is lost 
 				"up with 'remapctl retire-spare --lost'";
 static const char no_commit[] = "a retiring spare cannot be emptied: the move was not committed; "
 				"check the disk of the database and who holds its lock";
+static const char lost_there[] = "sectors that were lost on a retiring spare have to be written "
+				 "before it can leave (see 'remapctl pending'), or give it up with "
+				 "'remapctl retire-spare --lost'";
 static const char in_doubt[] = "slots of a retiring spare are in doubt until the volume is mounted "
 			       "anew";
 
@@ -212,10 +215,10 @@ static int let_go(struct volume *v, struct spare *spare)
 
 	/* A lost one is still missed: a rebuild must not take older places for it. */
 	if (!lost) {
+		tell_members(v, v->last_spare, v->spares_in_use - 1, spare);
 		if (spare_wipe(spare) < 0)
 			log_warning("spare %u is empty, but its superblocks cannot be wiped: do not "
 				    "give it to 'remapctl rebuild'", l.id);
-		tell_members(v, v->last_spare, v->spares_in_use - 1);
 	}
 	rc = commit_rows(&v->committer, set_state, &l, &uncertain);
 	if (rc < 0)
@@ -237,6 +240,24 @@ static bool is_empty(struct spare *spare)
 	return spare_state(spare) == SPARE_LOST || spare_counts(spare).used == 0;
 }
 
+/*
+ * The spare's table is all that would keep a rebuild from older data on main:
+ * see docs/states.md.
+ */
+static bool has_lost(struct volume *v, const struct spare *spare)
+{
+	sector_t at = map_next_special(v->map, 0);
+
+	while (at < v->sectors && spare_state(spare) != SPARE_LOST) {
+		struct extent e = map_get(v->map, at, v->sectors - at);
+
+		if (e.state == SECTOR_PENDING && e.spare == spare_id(spare))
+			return true;
+		at = map_next_special(v->map, extent_end(&e));
+	}
+	return false;
+}
+
 static bool is_leaving(const struct spare *spare)
 {
 	return spare_state(spare) == SPARE_RETIRING || spare_state(spare) == SPARE_LOST;
@@ -249,6 +270,8 @@ static const char *try_to_empty(struct emptying *x)
 	for (int i = 0; i < PASSES; i++) {
 		if (empty_spare(x) < 0)
 			return x->stuck;
+		if (has_lost(x->volume, x->spare))
+			return lost_there;
 		if (is_empty(x->spare))
 			return let_go(x->volume, x->spare) < 0 ? no_commit : NULL;
 		if (!background_pause(&x->volume->emptying, PASS_MS))

@@ -206,8 +206,8 @@ void complain(struct volume *, const struct event *);
 /* Opens the device of a spare, which shall be the one that id tells. As volume_open. */
 int open_one_spare(struct volume *, const struct store_spare *, const struct spare_identity *id,
 		   struct spare **ret, struct error *err);
-/* Writes into the superblocks of all spares how many there are in use. */
-void tell_members(struct volume *, spare_id_t last, uint32_t in_use);
+/* Writes into the superblocks of all spares how many there are in use; leaving may be NULL. */
+void tell_members(struct volume *, spare_id_t last, uint32_t in_use, struct spare *leaving);
 /* Free slots that it would give out. Takes no lock that is held during I/O. */
 uint64_t slots_to_lend(struct spare *);
 /* Goes on emptying those that are retiring. */

@@ -65,6 +65,9 @@ static int write_in_place(struct write_isolation *w, const struct extent *e)
 		return rc;
 	case SECTOR_REMAPPED:
 		spare = volume_spare(v, e->spare);
+		/* It will be given up with what is on it. */
+		if (spare_state(spare) == SPARE_LOST)
+			return -ENODEV;
 		rc = commit_confirm(&v->committer, spare, e->slot, e->count);
 		return rc < 0 ? rc : spare_write(spare, data, e->slot, e->count);
 	case SECTOR_PENDING:

@@ -12,8 +12,6 @@
 #include "store/statement.h"
 #include "volume/volume_impl.h"
 
-#define SPARES 2
-
 struct auditing {
 	struct volume *volume;
 	const struct disk *disk;
@@ -71,8 +69,11 @@ static int add_extent(void *context, const struct extent *e)
 
 static int add_bad(void *context, spare_id_t spare, slot_t first, uint64_t count)
 {
-	for (slot_t i = first; i < first + count; i++)
-		take_slot(context, spare, i, 'b');
+	struct auditing *a = context;
+
+	/* It may have left. */
+	for (slot_t i = first; volume_spare(a->volume, spare) && i < first + count; i++)
+		take_slot(a, spare, i, 'b');
 	return 0;
 }
 
@@ -97,11 +98,12 @@ static void compare_map(const struct auditing *a, bool live)
 
 static void compare_counts(const struct auditing *a, bool live)
 {
-	for (size_t i = 0; i < spare_set_count(&a->volume->spares); i++) {
-		struct spare_counts c = spare_counts(a->volume->spares.all[i]);
+	for (size_t n = 0; n < spare_set_count(&a->volume->spares); n++) {
+		struct spare_counts c = spare_counts(a->volume->spares.all[n]);
+		spare_id_t i = spare_id(a->volume->spares.all[n]) - 1;
 
 		if (live ? c.used < a->used[i] : c.used != a->used[i] || c.bad != a->bad[i])
-			fail("spare %zu: %llu slots used and %llu bad in memory, %llu and %llu in "
+			fail("spare %u: %llu slots used and %llu bad in memory, %llu and %llu in "
 			     "the database", i + 1, (unsigned long long)c.used,
 			     (unsigned long long)c.bad, (unsigned long long)a->used[i],
 			     (unsigned long long)a->bad[i]);
@@ -173,13 +175,14 @@ void audit(struct volume *v, const struct disk *d, uint64_t events, bool live)
 
 	a.places = must(calloc(v->sectors, sizeof(*a.places)));
 	for (size_t i = 0; i < spare_set_count(&v->spares); i++)
-		a.slots[i] = must(calloc(1, v->spares.all[i]->layout.slots));
+		a.slots[spare_id(v->spares.all[i]) - 1] =
+			must(calloc(1, v->spares.all[i]->layout.slots));
 	read_rows(&a, s, events);
 	look_away(v);
 	compare_map(&a, live);
 	compare_counts(&a, live);
 	free(a.places);
-	for (size_t i = 0; i < spare_set_count(&v->spares); i++)
+	for (size_t i = 0; i < SPARES; i++)
 		free(a.slots[i]);
 }
 

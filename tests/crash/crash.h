@@ -10,6 +10,7 @@
 struct settings {
 	uint64_t seed;
 	unsigned states; /* cuts of one point */
+	unsigned rebuild; /* one of so many states is rebuilt without its database */
 	unsigned inner;  /* of one state: points of its recovery at which it is cut again */
 	const char *plant;
 	bool verbose;

@@ -120,7 +120,7 @@ const char *step_text(const struct step *s, char *to, size_t size)
 {
 	static const char *const kinds[] = {"write", "zero", "flush", "truncate", "create",
 					    "delete", "defect"};
-	static const char *const files[] = {"main", "spare 1", "spare 2", "database", "log",
+	static const char *const files[] = {"main", "spare 1", "spare 2", "spare 3", "database", "log",
 					    "journal"};
 
 	snprintf(to, size, "%s %s %llu+%llu", kinds[s->kind], files[s->file],

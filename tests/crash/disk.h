@@ -16,9 +16,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define SPARES 3
+
 #define UNIT 512u /* bytes: what a cut never splits */
 
-enum file { FILE_MAIN, FILE_SPARE1, FILE_SPARE2, FILE_DB, FILE_LOG, FILE_JOURNAL, FILES };
+enum file { FILE_MAIN, FILE_SPARE1, FILE_SPARE2, FILE_SPARE3, FILE_DB, FILE_LOG, FILE_JOURNAL, FILES };
 
 /* Of one unit of a device. */
 enum defect {

@@ -18,6 +18,7 @@ int __wrap_pthread_join(pthread_t, void **);
 bool __wrap_loop_is_attached(const struct stat *, char *ret_name, size_t name_size);
 int64_t __wrap_now_ms(void);
 void __wrap_uuid_generate(uuid_t);
+bool __wrap_background_pause(struct background *, unsigned ms);
 void __wrap_log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void __wrap_log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void __wrap_log_notice(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -69,6 +70,13 @@ void __wrap_uuid_generate(uuid_t to)
 
 	for (size_t i = 0; i < sizeof(uuid_t); i++)
 		to[i] = (unsigned char)random_next(&state);
+}
+
+/* Nobody else wants the time that the thread of the emptying leaves to others. */
+bool __wrap_background_pause(struct background *b, unsigned ms)
+{
+	(void)b, (void)ms;
+	return true;
 }
 
 static void say(const char *format, va_list args)

@@ -8,6 +8,7 @@
 #include "crash.h"
 #include "engine.h"
 #include "../model/random.h"
+#include "rebuild.h"
 
 struct where where;
 struct only only = {SIZE_MAX, UINT_MAX};
@@ -23,6 +24,27 @@ static uint64_t seed_of(uint64_t a, uint64_t b)
 
 /* ---- after a cut ------------------------------------------------------------------ */
 
+/* Whether it is the turn of this state; the same when it is had again. */
+static bool is_rebuilt(size_t point)
+{
+	uint64_t seed = seed_of(where.point * 64 + where.state, point) ^ 1;
+
+	return settings.rebuild && random_below(&seed, settings.rebuild) == 0;
+}
+
+/* Contract 10, of what is left in s->disk. */
+static void lose_database(const struct session *before, const struct session *s, size_t point,
+			  bool kept_all)
+{
+	const struct record *r = &before->record;
+	struct possible *p = must(malloc(r->sectors * sizeof(*p)));
+
+	record_possible(r, point, p);
+	rebuild_after_cut(before, &s->disk, r, p, kept_all);
+	counts.rebuilds++;
+	free(p);
+}
+
 /* Opens what is left in s->disk and compares it with the record of the session before. */
 static void recover(struct session *s, const struct record *r, size_t point, bool kept_all)
 {
@@ -32,6 +54,7 @@ static void recover(struct session *s, const struct record *r, size_t point, boo
 	if (session_open(s) < 0)
 		fail("the volume cannot be opened after the cut");
 	audit(s->volume, &s->disk, events, false);
+	s->opened = s->sim.journal.count;
 	session_read_all(s, r, p, kept_all, &s->record);
 	if (counts.states % 16 == 0)
 		audit_integrity(s->volume);
@@ -47,6 +70,9 @@ static void cut_again(const struct session *before, const struct cache *c, size_
 	where.inner_point = point;
 	where.inner_state = cut;
 	cache_cut(c, cut, seed_of(where.point * 64 + where.state, point), &s.disk);
+	/* Before it was open, an unacknowledged write may still turn out either way. */
+	if (point >= before->opened && is_rebuilt(point))
+		lose_database(before, &s, point, cut == CUT_KEEP_ALL);
 	session_start(&s, before->sector_size, before->sectors);
 	record_start(&s.record, before->sectors, before->sector_size);
 	recover(&s, &before->record, point, cut == CUT_KEEP_ALL);
@@ -74,6 +100,22 @@ static void cut_on_the_way(const struct session *s, const struct disk *base)
 	cache_end(&c);
 }
 
+/* After an orderly end the database can be lost without losing anything. */
+static void close_and_compare(struct session *s)
+{
+	struct extent *map = must(malloc(s->sectors * sizeof(*map)));
+
+	for (uint64_t i = 0; i < s->sectors; i++)
+		map[i] = session_place(s, i);
+	session_close(s);
+	if (is_rebuilt(SIZE_MAX)) {
+		rebuild_after_close(s, &s->disk, map);
+		check_after_close(s, &s->disk);
+		counts.rebuilds++;
+	}
+	free(map);
+}
+
 void explore_cut(const struct session *before, const struct cache *cache, unsigned cut, bool deep)
 {
 	struct session s = {0};
@@ -85,15 +127,18 @@ void explore_cut(const struct session *before, const struct cache *cache, unsign
 	deep = deep && settings.inner;
 	if (deep)
 		disk_copy(&base, &s.disk);
+	if (is_rebuilt(SIZE_MAX))
+		lose_database(before, &s, cache->point, cut == CUT_KEEP_ALL);
 	session_start(&s, before->sector_size, before->sectors);
 	record_start(&s.record, before->sectors, before->sector_size);
+	s.record.given_up = before->record.given_up;
 	s.sim.recording = deep;
 	recover(&s, &before->record, cache->point, cut == CUT_KEEP_ALL);
 	counts.states++;
 	if (deep) {
 		session_run(&s, workload_after, workload_after_count);
 		audit(s.volume, &s.disk, 0, false);
-		session_close(&s);
+		close_and_compare(&s);
 		cut_on_the_way(&s, &base);
 		disk_clear(&base);
 	}

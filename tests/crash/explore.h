@@ -16,7 +16,9 @@ struct where {
 	unsigned state;
 	size_t inner_point; /* SIZE_MAX: before the second cut */
 	unsigned inner_state;
+	unsigned without; /* the database is lost, and with it that spare (REBUILT_ALL: none); 0: no */
 };
+#define REBUILT_ALL UINT32_MAX
 extern struct where where;
 
 /* Only these are looked at; SIZE_MAX, UINT_MAX: all. */
@@ -27,7 +29,7 @@ struct only {
 extern struct only only;
 
 struct counts {
-	uint64_t workloads, points, states, inner, sweeps;
+	uint64_t workloads, points, states, inner, sweeps, rebuilds;
 };
 extern struct counts counts;
 

@@ -18,14 +18,15 @@
 #include "sim.h"
 #include "sweep.h"
 
-struct settings settings = {.seed = 1, .states = 10, .inner = 2};
+struct settings settings = {.seed = 1, .states = 10, .inner = 2, .rebuild = 16};
 
 static const char *only_workload, *sweep_kind;
 static uint64_t only_nth;
 static uint64_t rounds = 1;
 
 static const char help[] =
-	"usage: crash [--seed N] [--states N] [--inner N] [--rounds N | --long]\n"
+	"usage: crash [--seed N] [--states N] [--inner N] [--rebuild N]\n"
+	"             [--rounds N | --long]\n"
 	"       crash --seed N --workload NAME [--point P] [--state S] [--verbose]\n"
 	"       crash --seed N --sweep eio|burst|enospc|enomem [--workload NAME] [--nth N]\n"
 	"       crash --plant NAME | --list\n"
@@ -35,6 +36,8 @@ static const char help[] =
 	"  --states N   cuts of each point: what the caches had written of what was not\n"
 	"               flushed (0: nothing, 1: all, as after a kill; from 6 on at random)\n"
 	"  --inner N    of each state, points of its recovery where it is cut once more\n"
+	"  --rebuild N  of one state in N, and of one orderly end in N, the database is lost\n"
+	"               and made anew from the spares (default 16, 0: never)\n"
 	"  --rounds N   goes on with the following seeds; --long: 20 rounds with more of each\n"
 	"  --sweep KIND fails the 1st, 2nd, 3rd … call (I/O error, six in a row, disk full,\n"
 	"               no memory) until none is left to fail, with cuts afterwards\n"
@@ -49,9 +52,9 @@ static void print_where(FILE *to)
 {
 	if (!where.workload)
 		return;
-	fprintf(to, "crash: again with: --seed %llu --workload %s/%u --states %u --inner %u",
-		(unsigned long long)settings.seed, where.workload->name,
-		where.workload->sector_size, settings.states, settings.inner);
+	fprintf(to, "crash: again with: --seed %llu --workload %s/%u --states %u --inner %u "
+		"--rebuild %u", (unsigned long long)settings.seed, where.workload->name,
+		where.workload->sector_size, settings.states, settings.inner, settings.rebuild);
 	if (where.point != SIZE_MAX)
 		fprintf(to, " --point %zu --state %u", where.point, where.state);
 	if (settings.plant)
@@ -62,6 +65,10 @@ static void print_where(FILE *to)
 	if (where.inner_point != SIZE_MAX)
 		fprintf(to, " (cut again at point %zu, state %u)", where.inner_point,
 			where.inner_state);
+	if (where.without)
+		fprintf(to, " (without the database%s", where.without == REBUILT_ALL ? ")" : "");
+	if (where.without && where.without != REBUILT_ALL)
+		fprintf(to, " and spare %u)", where.without);
 	fputc('\n', to);
 }
 
@@ -135,6 +142,8 @@ static void take_option(const char *name, const char *value)
 		settings.states = (unsigned)number(value);
 	else if (strcmp(name, "--inner") == 0)
 		settings.inner = (unsigned)number(value);
+	else if (strcmp(name, "--rebuild") == 0)
+		settings.rebuild = (unsigned)number(value);
 	else if (strcmp(name, "--rounds") == 0)
 		rounds = number(value);
 	else if (strcmp(name, "--point") == 0)
@@ -227,10 +236,10 @@ int main(int argc, char **argv)
 		run_round();
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	printf("crash: %llu workloads, %llu crash points, %llu failed calls, %llu crash states "
-	       "(%llu of them cut again during recovery), %.1f s\n",
+	       "(%llu of them cut again during recovery), %llu rebuilds, %.1f s\n",
 	       (unsigned long long)counts.workloads, (unsigned long long)counts.points,
 	       (unsigned long long)counts.sweeps, (unsigned long long)counts.states,
-	       (unsigned long long)counts.inner,
+	       (unsigned long long)counts.inner, (unsigned long long)counts.rebuilds,
 	       (double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) / 1e9);
 	if (settings.plant)
 		fprintf(stderr, "crash: FAILED: the plant '%s' was not found\n", settings.plant);

@@ -92,6 +92,8 @@ void record_check(const struct record *r, uint64_t sector, const struct possible
 			complain(r, sector, allowed, lost, NULL, 0);
 		return;
 	}
+	if (allowed == ANYTHING)
+		return;
 	for (uint32_t u = 0; u < per_sector; u++) {
 		uint64_t unit = sector * per_sector + u;
 		const uint8_t *at = (const uint8_t *)data + u * UNIT;
@@ -152,6 +154,9 @@ static void after_request(const struct record *r, const struct asked *q, bool do
 		} else if (q->kind == REQUEST_LOSS) {
 			one->lost = one->lost_cut = true;
 			one->broken = q->value;
+		} else if (q->kind == REQUEST_MOVE) {
+			if (done)
+				one->cut = one->live, one->lost_cut = one->lost;
 		} else if (done && q->rc < 0 && r->forgiving) {
 			one->lost = one->lost_cut = true;
 		} else if (done && q->rc < 0 && one->lost) {

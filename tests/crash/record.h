@@ -22,12 +22,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum request_kind { REQUEST_WRITE, REQUEST_READ, REQUEST_FLUSH, REQUEST_LOSS };
+enum request_kind {
+	REQUEST_WRITE,
+	REQUEST_READ,
+	REQUEST_FLUSH,
+	REQUEST_LOSS,
+	REQUEST_MOVE, /* another place took what was there, durably */
+};
 
 #define VALUE_INITIAL 0u /* what the sector held when the session began */
 #define VALUE_ZEROS 1u
 #define VALUE_FIRST 2u
 #define VALUES_MAX 64u
+#define ANYTHING UINT64_MAX /* as a set of values: the content is not known */
 
 struct asked {
 	enum request_kind kind;
@@ -47,6 +54,7 @@ struct record {
 	struct asked *requests;
 	size_t count, room;
 	unsigned values;   /* given out so far */
+	bool given_up;     /* a spare was, with what is on it */
 	bool forgiving;    /* calls were made to fail: a request that failed may have lost its sectors */
 };
 

@@ -1,6 +1,7 @@
 #include "session.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -215,6 +216,109 @@ static void fill(struct session *s, const struct op *op)
 	}
 }
 
+/* ---- spares that come and go ------------------------------------------------------ */
+
+static int format_blank(struct session *s, struct store_spare *info)
+{
+	const struct file_device_options o = {.role = "spare"};
+	struct spare_identity id = {
+		.id = info->id,
+		.sector_size = s->sector_size,
+		.main_sectors = s->sectors,
+		.spares = info->id,
+		.in_use = SPARE_OUTSIDE,
+	};
+	struct error err = {""};
+	struct device *d;
+	int rc = sim_parts.open_device(NULL, info->path, &o, &d, &err);
+
+	if (rc < 0)
+		return rc;
+	uuid_parse(volume_uuid(s->volume), id.volume);
+	uuid_generate(id.spare);
+	uuid_unparse_lower(id.spare, info->uuid);
+	rc = spare_format(d, &id);
+	device_close(d);
+	return rc;
+}
+
+static void add_spare(struct session *s)
+{
+	char path[32];
+	struct store_spare info = {.id = s->volume->last_spare + 1, .path = path};
+	struct error err = {""};
+	int rc;
+
+	if (info.id > SPARES || !s->disk.files[FILE_MAIN + info.id].exists)
+		return;
+	snprintf(path, sizeof(path), "/sim/spare%u", info.id);
+	memory_spare(false);
+	rc = format_blank(s, &info);
+	rc = rc < 0 ? rc : volume_add_spare(s->volume, &info, &err);
+	memory_spare(true);
+	if (rc < 0 && !s->record.forgiving)
+		fail("a spare cannot be added: %s", err.text);
+}
+
+/* What is on it may be lost from now on. */
+static void note_given_up(struct session *s, spare_id_t id)
+{
+	s->record.given_up = true;
+	for (uint64_t sector = 0; sector < s->sectors; sector++) {
+		struct extent e = session_place(s, sector);
+
+		if (e.state == SECTOR_REMAPPED && e.spare == id)
+			note_loss(s, &(struct op){.start = sector, .count = 1,
+						  .arg = DEFECT_READ | DEFECT_HEALS});
+	}
+}
+
+static void retire(struct session *s, const struct op *op)
+{
+	const struct spare *spare = volume_spare(s->volume, (spare_id_t)op->start);
+	struct error err = {""};
+	int rc;
+
+	if (!spare || spare_state(spare) >= SPARE_RETIRED)
+		return;
+	if (op->arg)
+		note_given_up(s, (spare_id_t)op->start);
+	memory_spare(false);
+	rc = volume_retire_spare(s->volume, (spare_id_t)op->start, op->arg, &err);
+	memory_spare(true);
+	/* The last one that lends stays. */
+	if (rc < 0 && rc != -EINVAL && !s->record.forgiving)
+		fail("spare %u cannot be retired: %s", (spare_id_t)op->start, err.text);
+}
+
+static void empty(struct session *s, const struct op *op)
+{
+	struct extent *before = must(malloc(s->sectors * sizeof(*before)));
+	size_t begin = s->sim.journal.count;
+	bool left;
+
+	for (uint64_t i = 0; i < s->sectors; i++)
+		before[i] = session_place(s, i);
+	memory_spare(false);
+	left = volume_empty_spares(s->volume);
+	memory_spare(true);
+	if (left && op->arg && !s->record.forgiving)
+		fail("a spare does not leave");
+	for (uint64_t i = 0; i < s->sectors; i++) {
+		struct extent now = session_place(s, i);
+		struct asked *q;
+
+		if (now.state != SECTOR_REMAPPED || before[i].state != SECTOR_REMAPPED ||
+		    (now.spare == before[i].spare && now.slot == before[i].slot))
+			continue;
+		q = record_begin(&s->record, REQUEST_MOVE, i, 1, 0, begin);
+		q->end = s->sim.journal.count;
+	}
+	free(before);
+}
+
+/* ---- what else happens ------------------------------------------------------------ */
+
 static void fail_commits(struct session *s, const struct op *op)
 {
 	s->sim.calls = 0;
@@ -271,6 +375,15 @@ static void run_one(struct session *s, const struct op *op)
 	case OP_SYNC_FAILS:
 		s->sim.fail_sync = op->arg != 0;
 		s->record.forgiving = true;
+		return;
+	case OP_ADD_SPARE:
+		add_spare(s);
+		return;
+	case OP_RETIRE:
+		retire(s, op);
+		return;
+	case OP_EMPTY:
+		empty(s, op);
 		return;
 	default:
 		request(s, op);

@@ -24,6 +24,9 @@ enum op_kind {
 	OP_FILL, /* writes count sectors at a time, from start, until arg slots are free */
 	OP_FLUSH_FAILS, /* main does not flush while arg is not 0 */
 	OP_SYNC_FAILS,  /* nor does the database */
+	OP_ADD_SPARE,   /* the next blank one is formatted and joins */
+	OP_RETIRE,      /* spare `start` begins to leave; arg: it is lost */
+	OP_EMPTY,       /* a pass over those that leave; arg: none may be left after it */
 };
 
 struct op {
@@ -37,6 +40,7 @@ struct session {
 	struct disk disk;
 	struct record record;
 	struct volume *volume;
+	size_t opened; /* the point at which it was open, and everything was read */
 	uint32_t sector_size;
 	uint64_t sectors;
 	uint8_t *buffer; /* of 64 sectors */

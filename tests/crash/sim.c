@@ -176,7 +176,7 @@ static const struct device_ops ops = {
 	.close = device_sim_close,
 };
 
-/* Files are known by their names alone: "main", "spare1", "spare2". */
+/* Files are known by their names alone: "main", "spare1", "spare2", "spare3". */
 static int open_device(void *context, const char *path, const struct file_device_options *o,
 		       struct device **ret, struct error *err)
 {
@@ -191,7 +191,7 @@ static int open_device(void *context, const char *path, const struct file_device
 	if (!d)
 		return error_set(err, ENOMEM, "out of memory");
 	d->file = strcmp(name, "/main") == 0 ? FILE_MAIN
-		  : strcmp(name, "/spare1") == 0 ? FILE_SPARE1 : FILE_SPARE2;
+					     : (enum file)(FILE_MAIN + name[strlen("/spare")] - '0');
 	d->device.ops = &ops;
 	d->device.geometry = (struct geometry){
 		.size = current->disk->files[d->file].size,

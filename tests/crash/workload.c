@@ -110,26 +110,59 @@ static const struct op killed[] = {
 	{OP_WRITE, 6, 1, 0}, {OP_FLUSH, 0, 0, 0},
 };
 
+/* One more, used at once; then the first is emptied on to it. */
+static const struct op added[] = {
+	{OP_DEFECT, 4, 6, W}, {OP_WRITE, 4, 2, 0}, {OP_ADD_SPARE, 0, 0, 0}, {OP_FLUSH, 0, 0, 0},
+	{OP_RETIRE, 1, 0, 0}, {OP_WRITE, 6, 2, 0}, {OP_WRITE, 5, 1, 0}, {OP_EMPTY, 0, 0, 1},
+	{OP_WRITE, 4, 4, 0}, {OP_READ, 4, 4, 0}, {OP_REOPEN, 0, 0, 0}, {OP_WRITE, 4, 6, 0},
+	{OP_ADD_SPARE, 0, 0, 0}, {OP_RETIRE, 2, 0, 0}, {OP_EMPTY, 0, 0, 1}, {OP_WRITE, 8, 1, 0},
+};
+
+/* Emptied while slots fail, and by a successor. */
+static const struct op retired[] = {
+	{OP_DEFECT, 4, 8, W}, {OP_WRITE, 4, 6, 0}, {OP_FLUSH, 0, 0, 0}, {OP_WRITE, 5, 2, 0},
+	{OP_SLOT_DEFECT, 7, 1, R}, {OP_RETIRE, 1, 0, 0}, {OP_KILL, 0, 0, 0}, {OP_WRITE, 9, 3, 0},
+	{OP_EMPTY, 0, 0, 0}, {OP_READ, 7, 1, 0}, {OP_WRITE, 7, 1, 0}, {OP_EMPTY, 0, 0, 1},
+	{OP_KILL, 0, 0, 0},
+	{OP_WRITE, 4, 2, 0}, {OP_FLUSH, 0, 0, 0},
+};
+
+/* There is no room for all of it at first. */
+static const struct op crowded[] = {
+	{OP_DEFECT, 0, 110, W}, {OP_FILL, 0, 16, 8}, {OP_RETIRE, 1, 0, 0}, {OP_WRITE, 90, 4, 0},
+	{OP_FLUSH, 0, 0, 0}, {OP_EMPTY, 0, 0, 0}, {OP_WRITE, 2, 2, 0}, {OP_ADD_SPARE, 0, 0, 0},
+	{OP_EMPTY, 0, 0, 1}, {OP_WRITE, 0, 2, 0},
+};
+
+/* Given up: nothing that is written from then on may go with it. */
+static const struct op given_up[] = {
+	{OP_DEFECT, 4, 8, W}, {OP_WRITE, 4, 6, 0}, {OP_FLUSH, 0, 0, 0}, {OP_RETIRE, 1, 0, 1},
+	{OP_WRITE, 5, 2, 0}, {OP_READ, 5, 2, 0}, {OP_EMPTY, 0, 0, 1}, {OP_READ, 5, 2, 0},
+	{OP_READ, 8, 1, 0}, {OP_WRITE, 8, 1, 0}, {OP_REOPEN, 0, 0, 0}, {OP_WRITE, 4, 2, 0},
+	{OP_FLUSH, 0, 0, 0},
+};
+
 #define LIST(list) list, sizeof(list) / sizeof((list)[0])
 
 static const struct {
 	const char *name;
 	const struct op *ops;
 	size_t count;
-	unsigned spares;
+	unsigned spares, blank;
 } lists[] = {
-	{"relocate", LIST(relocate), 1}, {"rewrite", LIST(rewrite), 1},
-	{"slot-write", LIST(slot_write), 2}, {"slot-read", LIST(slot_read), 1},
-	{"pending", LIST(pending), 1}, {"unread", LIST(unread), 1}, {"several", LIST(several), 1},
-	{"erase", LIST(erase), 1}, {"full", LIST(full), 1}, {"table", LIST(table), 2},
-	{"reopened", LIST(reopened), 1}, {"flush-fails", LIST(flush_fails), 1}, {"sync-fails", LIST(sync_fails), 1},
-	{"killed", LIST(killed), 1},
+	{"relocate", LIST(relocate), 1, 0}, {"rewrite", LIST(rewrite), 1, 0},
+	{"slot-write", LIST(slot_write), 2, 0}, {"slot-read", LIST(slot_read), 1, 0},
+	{"pending", LIST(pending), 1, 0}, {"unread", LIST(unread), 1, 0}, {"several", LIST(several), 1, 0},
+	{"erase", LIST(erase), 1, 0}, {"full", LIST(full), 1, 0}, {"table", LIST(table), 2, 0},
+	{"reopened", LIST(reopened), 1, 0}, {"flush-fails", LIST(flush_fails), 1, 0}, {"sync-fails", LIST(sync_fails), 1, 0},
+	{"killed", LIST(killed), 1, 0}, {"added", LIST(added), 1, 2}, {"retired", LIST(retired), 2, 0},
+	{"crowded", LIST(crowded), 2, 1}, {"given-up", LIST(given_up), 2, 0},
 };
 #define LISTS (sizeof(lists) / sizeof(lists[0]))
 
 const struct op workload_after[] = {
 	{OP_WRITE, 5, 1, 0}, {OP_DEFECT, 44, 1, W}, {OP_WRITE, 43, 3, 0}, {OP_WRITE, 8, 4, 0},
-	{OP_FLUSH, 0, 0, 0}, {OP_WRITE, 44, 1, 0},
+	{OP_FLUSH, 0, 0, 0}, {OP_WRITE, 44, 1, 0}, {OP_EMPTY, 0, 0, 0},
 };
 const size_t workload_after_count = sizeof(workload_after) / sizeof(workload_after[0]);
 
@@ -163,7 +196,7 @@ static void random_op(struct workload *w, uint64_t *seed)
 	static const unsigned defects[] = {W, R, HEALS, W | R, W, HEALS};
 	uint64_t start = random_below(seed, 40), count = 1 + random_below(seed, 8);
 
-	switch (random_below(seed, 12)) {
+	switch (random_below(seed, 14)) {
 	case 0:
 		add(w, OP_DEFECT, start, 1 + random_below(seed, 3), defects[random_below(seed, 6)]);
 		return;
@@ -184,6 +217,13 @@ static void random_op(struct workload *w, uint64_t *seed)
 	case 7:
 		if (one_in(seed, 3))
 			add(w, OP_REOPEN, 0, 0, 0);
+		else if (one_in(seed, 3))
+			add(w, OP_ADD_SPARE, 0, 0, 0);
+		else
+			add(w, OP_RETIRE, 1 + random_below(seed, 2), 0, one_in(seed, 4));
+		return;
+	case 8:
+		add(w, OP_EMPTY, 0, 0, 0);
 		return;
 	default:
 		add(w, OP_WRITE, start, count, 0);
@@ -193,6 +233,7 @@ static void random_op(struct workload *w, uint64_t *seed)
 static void random_ops(struct workload *w, uint64_t seed)
 {
 	w->spares = 1 + (unsigned)random_below(&seed, 2);
+	w->blank = 1;
 	add(w, OP_DEFECT, random_below(&seed, 36), 4, DEFECT_WRITE);
 	for (unsigned i = 0; i < 16; i++)
 		random_op(w, &seed);
@@ -228,9 +269,11 @@ bool workload_get(unsigned i, uint64_t seed, struct workload *ret)
 	}
 	ret->name = lists[which].name;
 	ret->spares = lists[which].spares;
+	ret->blank = lists[which].blank;
 	ret->count = lists[which].count;
 	memcpy(ret->ops, lists[which].ops, ret->count * sizeof(*ret->ops));
-	if (lists[which].ops == full || lists[which].ops == sync_fails)
+	if (lists[which].ops == full || lists[which].ops == sync_fails ||
+	    lists[which].ops == crowded)
 		ret->sectors = 128;
 	return true;
 }
@@ -258,6 +301,14 @@ static void load(struct content *c, const char *path, bool device, bool garbage)
 		c->data[i] = (uint8_t)random_next(&state);
 }
 
+static void make_blank(struct content *c, uint64_t size)
+{
+	content_resize(c, size);
+	memset(c->data, 0, size);
+	c->exists = true;
+	c->defects = must(calloc(1, size / UNIT));
+}
+
 static void create(const struct workload *w, struct disk *d)
 {
 	static const char *const names[] = {"main", "spare1", "spare2", "volume"};
@@ -282,6 +333,8 @@ static void create(const struct workload *w, struct disk *d)
 		give_up("%s", err.text);
 	for (unsigned i = 0; i <= w->spares; i++)
 		load(&d->files[i], paths[i], true, i == 0);
+	for (unsigned i = 1; i <= w->blank; i++)
+		make_blank(&d->files[w->spares + i], size);
 	load(&d->files[FILE_DB], paths[3], false, false);
 	for (int i = 0; i < 4; i++)
 		unlink(paths[i]);
@@ -292,21 +345,22 @@ struct made {
 	struct disk disk;
 	uint64_t sectors;
 	uint32_t sector_size;
-	unsigned spares;
+	unsigned spares, blank;
 };
 
 const struct disk *workload_disk(const struct workload *w)
 {
-	static struct made made[16];
+	static struct made made[24];
 	struct made *m;
 
 	for (m = made; m->sectors; m++)
 		if (m->sectors == w->sectors && m->sector_size == w->sector_size &&
-		    m->spares == w->spares)
+		    m->spares == w->spares && m->blank == w->blank)
 			return &m->disk;
 	m->sectors = w->sectors;
 	m->sector_size = w->sector_size;
 	m->spares = w->spares;
+	m->blank = w->blank;
 	create(w, &m->disk);
 	return &m->disk;
 }

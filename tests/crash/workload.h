@@ -11,6 +11,7 @@ struct workload {
 	uint32_t sector_size;
 	uint64_t sectors;
 	unsigned spares;
+	unsigned blank; /* more that may be added */
 	bool commits_fail; /* makes calls fail by itself */
 	struct op ops[OPS_MAX];
 	size_t count;

@@ -26,7 +26,8 @@ static void count_finding(void *context, const struct finding *f)
 
 static int check(bool repair)
 {
-	const struct check_options o = {at("volume"), repair, count_finding, NULL};
+	const struct check_options o = {.path = at("volume"), .repair = repair,
+					.found = count_finding};
 
 	memset(counts, 0, sizeof(counts));
 	memset(slots, 0, sizeof(slots));
