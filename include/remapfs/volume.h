@@ -58,7 +58,8 @@ struct volume_options {
 	bool no_remap;
 	/*
 	 * How long one request may go on finding out which of its sectors fail;
-	 * past that a write moves the rest as one and a read gives up. 0: 10 s.
+	 * past that it tries nothing more: a write moves the rest as one, a read, a
+	 * discard and a zeroing give up. 0: 10 s. See docs/guarantees.md.
 	 */
 	unsigned isolation_ms;
 	/* How long to wait for another process to let go of the volume. */

@@ -46,7 +46,6 @@ struct committer {
 	pthread_t scribe;
 
 	atomic_int error; /* positive errno: the last transaction was not committed */
-	_Atomic(enum store_place) place; /* of the database, when it was last looked at */
 	atomic_bool log_stuck;           /* the database's log is long and cannot be cut */
 	_Atomic(uint64_t) log_bytes;
 	_Atomic(uint64_t) commits;

@@ -2,6 +2,7 @@
  * How a volume is. Takes no lock that anybody holds during I/O: while every
  * request is stuck on a dying disk, this still answers.
  */
+#include <errno.h>
 #include <stdio.h>
 
 #include "volume/volume_impl.h"
@@ -43,11 +44,13 @@ void volume_status(struct volume *v, struct volume_status *ret)
 {
 	const char *stuck = atomic_load(&v->stuck);
 	struct map_counts counts = map_counts(v->map);
+	/* Now, not when it was last looked at: who asks may be about to open it. */
+	enum store_place place = store_place(v->store);
 	struct volume_status s = {
 		.main_failed = atomic_load(&v->reading.failed) || atomic_load(&v->writing.failed),
 		.flush_failed = atomic_load(v->flush_failed),
 		.commit_error = atomic_load(&v->committer.error),
-		.misplaced = atomic_load(&v->committer.place) == STORE_MISPLACED,
+		.misplaced = place == STORE_MISPLACED,
 		.log_stuck = atomic_load(&v->committer.log_stuck),
 		.log_bytes = atomic_load(&v->committer.log_bytes),
 		.spares_full = atomic_load(&v->spares_full),
@@ -65,7 +68,9 @@ void volume_status(struct volume *v, struct volume_status *ret)
 	for (size_t i = 0; i < spare_set_count(&v->spares); i++)
 		s.free_slots += slots_to_lend(v->spares.all[i]);
 	snprintf(s.stuck, sizeof(s.stuck), "%s", stuck ? stuck : "");
+	if (place != STORE_IN_PLACE && !s.commit_error)
+		s.commit_error = ESTALE;
 	s.commit_failed = s.commit_error != 0;
-	tell_trouble(&s, atomic_load(&v->committer.place), s.trouble, sizeof(s.trouble));
+	tell_trouble(&s, place, s.trouble, sizeof(s.trouble));
 	*ret = s;
 }

@@ -49,13 +49,12 @@ void commit_outcome(struct committer *m, int rc)
 	struct event event = {.kind = error ? EVENT_COMMIT_FAILED : EVENT_COMMIT_WORKS,
 			      .error = error};
 
-	atomic_store(&m->place, store_place(m->store));
 	if (!error == !before)
 		return;
 	if (error) {
 		m->failed_since = now_ms();
 		snprintf(event.detail, sizeof(event.detail), "the database does not commit: %s",
-			 commit_reason(error, atomic_load(&m->place)));
+			 commit_reason(error, store_place(m->store)));
 		log_error("%s", event.detail);
 	} else {
 		snprintf(event.detail, sizeof(event.detail), "the database commits again, after "
@@ -70,7 +69,6 @@ static void watch_place(struct committer *m)
 {
 	enum store_place place = store_place(m->store);
 
-	atomic_store(&m->place, place);
 	/*
 	 * What is committed shall be found by who opens it without this log. Who
 	 * opens another database under our name deletes the log, as SQLite does.
