@@ -93,7 +93,7 @@ beside
 settled
 # The time to find out, 10 s, and the attempt that is under way when it ends.
 for request in write-1M write-one read-1M read-one; do
-  within "$request" 12000
+  within "$request" 15000
 done
 within other 1500
 status_answers

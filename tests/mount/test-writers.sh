@@ -2,7 +2,7 @@
 # Scenario 6: 20 writers at once on ext4, xfs and btrfs while sectors keep dying,
 # 20 rounds of 50 more: no error reaches the file system, every checksum holds,
 # also after a restart, and fsck finds nothing.
-LIMIT=400
+LIMIT=800
 . "$(dirname "$0")/lib.sh"
 . "$TESTS/filesystem.sh"
 requires root loop jq fs:ext4 fs:xfs fs:btrfs mkfs.ext4 e2fsck mkfs.xfs xfs_repair mkfs.btrfs btrfs
