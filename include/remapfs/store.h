@@ -9,7 +9,8 @@
  *
  * Errors of all calls: -EBUSY (as above), -ENOSPC (disk full), -EIO,
  * -EROFS, -EEXIST (a row that is there, or a rule of the schema, stands in the
- * way), -EUCLEAN (the database is damaged), -ENOMEM. After a failure inside a transaction only store_rollback may follow.
+ * way), -EUCLEAN (the database is damaged), -ESTALE (see store_place), -ENOMEM.
+ * After a failure inside a transaction only store_rollback may follow.
  */
 #ifndef REMAPFS_STORE_H
 #define REMAPFS_STORE_H
@@ -151,6 +152,27 @@ int store_totals(struct store *, struct store_totals *ret);
 /* Used and bad slots of one spare. */
 int store_spare_usage(struct store *, spare_id_t, uint64_t *ret_used, uint64_t *ret_bad);
 
+/* ---- its files -------------------------------------------------------------- */
+
+/* Where the files of a store that was opened for writing are now. */
+enum store_place {
+	STORE_IN_PLACE,
+	STORE_MISPLACED,     /* the database is gone from its path, or another file is there */
+	STORE_LOG_MISPLACED, /* the same of its log or the log's index */
+};
+/* Thread-safe: asks the file system only. Until it is in place nothing commits. */
+enum store_place store_place(const struct store *);
+
+/* Bytes of the log; 0 too where that is not known. Thread-safe. */
+uint64_t store_log_bytes(const struct store *);
+/*
+ * Copies the log into the database and cuts it to nothing. -EBUSY, without
+ * waiting: somebody reads or writes the database; others as above.
+ */
+int store_shrink_log(struct store *);
+/* Copies as much of the log as can be, so that it is found without the log too. */
+int store_empty_log(struct store *);
+
 /* ---- tables for people ------------------------------------------------------ */
 
 enum store_table { STORE_REMAPS, STORE_PENDING, STORE_HISTORY, STORE_FAULTS };
@@ -183,7 +205,8 @@ int store_query(struct store *, enum store_table, const struct store_filter *,
 int store_begin(struct store *);
 /*
  * -EIO, -ENOSPC …: it is unknown whether the transaction became durable, until
- * a later commit succeeds or the store is opened again.
+ * a later commit succeeds or the store is opened again. -ESTALE: it did, in a
+ * file that is not in its place any more.
  */
 int store_commit(struct store *);
 void store_rollback(struct store *);
@@ -221,6 +244,9 @@ enum event_kind {
 	EVENT_DEVICE_WORKS,    /* … and answered again */
 	EVENT_FLUSH_FAILED,    /* fsync was answered with an error */
 	EVENT_COMMIT_FAILED,   /* the database would not commit */
+	EVENT_COMMIT_WORKS,    /* … and commits again */
+	EVENT_LOG_STUCK,       /* the database's log grows, since somebody reads in it */
+	EVENT_LOG_SHRUNK,      /* … and is short again */
 	EVENT_FAULTS_ADDED,    /* simulated */
 	EVENT_FAULTS_CLEARED,  /* simulated */
 	EVENT_GAVE_UP,         /* the worker died again and again; the mount was ended */

@@ -58,7 +58,8 @@ struct volume_options {
 	bool no_remap;
 	/*
 	 * How long one request may go on finding out which of its sectors fail;
-	 * past that a write moves the rest as one and a read gives up. 0: 10 s.
+	 * past that it tries nothing more: a write moves the rest as one, a read, a
+	 * discard and a zeroing give up. 0: 10 s. See docs/guarantees.md.
 	 */
 	unsigned isolation_ms;
 	/* How long to wait for another process to let go of the volume. */
@@ -160,10 +161,12 @@ int volume_reload_faults(struct volume *);
 
 struct volume_status {
 	/* What stands in the way of the promise, gravest first; "" when nothing. */
-	char trouble[200];
+	char trouble[240];
 	bool main_failed;   /* main did not answer when it was last tried */
 	bool flush_failed;  /* a flush failed since it was opened: fsync fails */
-	bool commit_failed; /* the last commit failed */
+	bool commit_failed; /* the last commit failed, or could only fail */
+	int commit_error;   /* positive errno of that; 0: it did not */
+	bool misplaced;     /* the database is not at its path, or another one is */
 	bool spares_full;   /* the last sector that had to move found no slot */
 	bool main_direct;   /* main is read and written past the page cache */
 	char stuck[200];    /* why a retiring spare cannot be emptied; "": it can */
@@ -171,6 +174,8 @@ struct volume_status {
 	uint64_t remapped_sectors, pending_sectors, free_slots;
 	uint64_t reads, writes, errors, commits; /* since it was opened */
 	uint64_t map_bytes;
+	uint64_t log_bytes; /* of the database's log, when that was last looked at */
+	bool log_stuck;     /* it is long, and somebody reads in it, so it cannot shrink */
 };
 /* Takes no lock that I/O holds: answers while every request is stuck. */
 void volume_status(struct volume *, struct volume_status *ret);

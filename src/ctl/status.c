@@ -37,7 +37,8 @@ struct status {
 	uint64_t *used, *bad; /* slots of each spare */
 	struct store_totals totals;
 	uint64_t slots, bad_slots, free_slots;
-	json_t *daemon; /* what it said, or NULL */
+	json_t *daemon; /* what it said, or NULL: asked first, so that another database that took
+			   the place of its own is not opened: SQLite would delete its log */
 	bool no_daemon; /* none runs; otherwise without an answer: */
 	struct error daemon_error;
 	const char *state;
@@ -358,6 +359,31 @@ static int print_text(const struct status *status)
 
 /* ---- the command ------------------------------------------------------------ */
 
+/* The database cannot be asked: what the daemon alone can tell. */
+static int show_daemon(struct status *status, bool json)
+{
+	json_t *object;
+
+	status->state = "failed";
+	error_set(&status->trouble, EIO, "%.400s", daemon_text(status, "trouble"));
+	if (json) {
+		object = json_pack("{s:o, s:s, s:s, s:o}", "volume", json_text(status->path),
+				   "state", status->state, "trouble", status->trouble.text,
+				   "daemon", daemon_json(status));
+		json_dumpf(object, stdout, JSON_INDENT(3));
+		putchar('\n');
+		json_decref(object);
+		return EXIT_DONE;
+	}
+	line("volume", "%s", status->path);
+	line("state", "%s%s%s", status->state, status->trouble.text[0] ? ": " : "",
+	     status->trouble.text);
+	line("remapped", "%" PRIu64, daemon_number(status, "remapped_sectors"));
+	line("pending", "%" PRIu64, daemon_number(status, "pending_sectors"));
+	print_daemon(status);
+	return EXIT_DONE;
+}
+
 static int show(struct status *status, struct store *store, bool json)
 {
 	int rc = store_totals(store, &status->totals);
@@ -368,7 +394,6 @@ static int show(struct status *status, struct store *store, bool json)
 		rc = count_slots(status, store);
 	if (rc)
 		return refuse_store(status->path, rc);
-	ask_daemon(status);
 	judge(status);
 	return json ? print_json(status) : print_text(status);
 }
@@ -381,13 +406,18 @@ static int open_and_show(const char *path, bool json)
 	struct store *store;
 	int rc;
 
-	if (store_open(path, STORE_READ, &store, &err))
-		return refuse(&err);
-	rc = show(&status, store, json);
+	ask_daemon(&status);
+	if (daemon_says(&status, "misplaced"))
+		rc = show_daemon(&status, json);
+	else if (store_open(path, STORE_READ, &store, &err))
+		rc = status.daemon ? show_daemon(&status, json) | refuse(&err) : refuse(&err);
+	else {
+		rc = show(&status, store, json);
+		store_close(store);
+	}
 	json_decref(status.daemon);
 	free(status.used);
 	free(status.bad);
-	store_close(store);
 	return rc;
 }
 

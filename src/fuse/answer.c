@@ -17,7 +17,7 @@ static json_t *status(const struct answering *a)
 	snprintf(image, sizeof(image), "%s/%s", a->options->mountpoint, IMAGE_NAME);
 	return json_pack("{s:b, s:i, s:i, s:s, s:s, s:s, s:b, s:b,"
 			 " s:s, s:s, s:b, s:b, s:b, s:b, s:b,"
-			 " s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+			 " s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:I, s:b}",
 			 "ok", 1, "pid", getppid() == a->supervisor ? (int)a->supervisor : (int)getpid(), "worker_pid", (int)getpid(),
 			 "version", REMAPFS_VERSION, "mountpoint", a->options->mountpoint, "image", image,
 			 "read_only", a->options->read_only, "no_remap", a->options->no_remap,
@@ -30,7 +30,10 @@ static json_t *status(const struct answering *a)
 			 "pending_sectors", (json_int_t)s.pending_sectors,
 			 "free_slots", (json_int_t)s.free_slots, "reads", (json_int_t)s.reads,
 			 "writes", (json_int_t)s.writes, "errors", (json_int_t)s.errors,
-			 "commits", (json_int_t)s.commits, "map_bytes", (json_int_t)s.map_bytes);
+			 "commits", (json_int_t)s.commits, "map_bytes", (json_int_t)s.map_bytes,
+			 "commit_error", s.commit_error ? errno_name(s.commit_error) : "",
+			 "misplaced", s.misplaced,
+			 "log_bytes", (json_int_t)s.log_bytes, "log_stuck", s.log_stuck);
 }
 
 static json_t *reload_faults(const struct answering *a)

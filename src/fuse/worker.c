@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,6 +30,21 @@ struct worker {
 	struct control_server *control;
 };
 
+/*
+ * The lock that the supervisor holds is on a file, not on a name: another one
+ * under that name is not locked, and not what was mounted.
+ */
+static int check_not_replaced(const struct worker *w, struct error *err)
+{
+	struct stat locked, there;
+
+	if (fstat(w->inherited.volume, &locked) == 0 && stat(w->options->volume, &there) == 0 &&
+	    locked.st_dev == there.st_dev && locked.st_ino == there.st_ino)
+		return 0;
+	return error_set(err, ESTALE, "volume '%s' was moved, deleted or replaced while mounted; "
+			 "move it back", w->options->volume);
+}
+
 static int open_volume(struct worker *w, struct error *err)
 {
 	char opener[200];
@@ -46,7 +62,8 @@ static int open_volume(struct worker *w, struct error *err)
 	snprintf(opener, sizeof(opener), "remapfs %s, worker %d%s%s%s%s", REMAPFS_VERSION,
 		 (int)getpid(), o.read_only ? ", ro" : "", o.no_remap ? ", noremap" : "",
 		 w->shared->former[0] ? ", the one before " : "", w->shared->former);
-	rc = volume_open(w->options->volume, &o, &w->image.volume, err);
+	rc = check_not_replaced(w, err);
+	rc = rc < 0 ? rc : volume_open(w->options->volume, &o, &w->image.volume, err);
 	if (rc < 0)
 		return rc;
 	w->image.read_only = w->options->read_only;

@@ -6,6 +6,7 @@
 #define STORE_STATEMENT_H
 
 #include <sqlite3.h>
+#include <sys/types.h>
 
 #include "remapfs/store.h"
 
@@ -49,10 +50,18 @@ enum statement {
 	SQL_COUNT,
 };
 
+/* The database, its log, and the index of that. */
+#define STORE_FILES 3
+
 struct store {
 	sqlite3 *db;
 	sqlite3_stmt *statements[SQL_COUNT]; /* prepared at first use */
 	uint64_t map_sum; /* what the open transaction changes volume.map_sum by */
+	bool watched;     /* what follows is known: see place.c */
+	struct {
+		dev_t device;
+		ino_t inode;
+	} files[STORE_FILES];
 	struct store_volume volume;
 	struct store_spare *spares;
 	size_t spare_count;
@@ -87,6 +96,9 @@ void store_text(sqlite3_stmt *, int column, char *to, size_t size);
 
 /* A copy of a text column that the caller frees; NULL: no memory. */
 char *store_text_copy(sqlite3_stmt *, int column);
+
+/* Remembers which files the open database consists of, if they are files. */
+void store_note_place(struct store *);
 
 /* A connection to the database at path; vfs NULL: the default one. */
 int store_connect(const char *vfs, const char *path, int flags, struct store **ret,

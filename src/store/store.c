@@ -192,6 +192,8 @@ int store_open_on(const char *vfs, const char *path, enum store_mode mode, struc
 		store_close(s);
 		return rc;
 	}
+	if (mode == STORE_WRITE && !vfs)
+		store_note_place(s);
 	*ret = s;
 	return 0;
 }
@@ -327,19 +329,24 @@ int store_count_open(struct store *s)
 int store_begin(struct store *s)
 {
 	s->map_sum = 0;
+	if (store_place(s) != STORE_IN_PLACE)
+		return -ESTALE;
 	return store_run(s, store_statement(s, SQL_BEGIN));
 }
 
 int store_commit(struct store *s)
 {
-	if (s->map_sum) {
-		int rc = store_run(s, store_bind(s, SQL_MAP_SUM_CHANGE, "i", (int64_t)s->map_sum));
+	int rc;
 
+	if (s->map_sum) {
+		rc = store_run(s, store_bind(s, SQL_MAP_SUM_CHANGE, "i", (int64_t)s->map_sum));
 		if (rc < 0)
 			return rc;
 		s->map_sum = 0;
 	}
-	return store_run(s, store_statement(s, SQL_COMMIT));
+	rc = store_run(s, store_statement(s, SQL_COMMIT));
+	/* Durable in a file that the next opening may not find is not durable. */
+	return rc == 0 && store_place(s) != STORE_IN_PLACE ? -ESTALE : rc;
 }
 
 const char *store_message(const struct store *s)

@@ -63,8 +63,9 @@ static void set_results(struct change *list, int rc, bool uncertain)
 }
 
 /* One transaction for all of both lists that have no result yet; sets it. */
-static int transact(struct store *s, struct change *kept, struct change *list)
+static int transact(struct committer *m, struct change *kept, struct change *list)
 {
+	struct store *s = m->store;
 	bool uncertain = false;
 	int rc = store_begin(s);
 
@@ -75,8 +76,10 @@ static int transact(struct store *s, struct change *kept, struct change *list)
 		uncertain = rc < 0 && may_be_durable(rc);
 	}
 	if (rc < 0) {
-		log_error("the database did not commit (%s, %s): check the disk it is on and who "
-			  "holds its lock", errno_name(-rc), store_message(s));
+		/* Once: it is tried again each second. */
+		if (atomic_load(&m->error) != -rc)
+			log_error("the database did not commit (%s, %s)", errno_name(-rc),
+				  rc == -ESTALE ? "its files were moved" : store_message(s));
 		store_rollback(s);
 	}
 	set_results(kept, rc, uncertain);
@@ -102,7 +105,7 @@ static void fail_all(struct change *list, int rc)
 }
 
 /* Stops where it is the database that fails, not the change. */
-static int transact_alone(struct store *s, struct change *list)
+static int transact_alone(struct committer *m, struct change *list)
 {
 	int rc = 0;
 
@@ -113,7 +116,7 @@ static int transact_alone(struct store *s, struct change *list)
 			continue;
 		list->next = NULL;
 		list->result = 0;
-		rc = transact(s, NULL, list);
+		rc = transact(m, NULL, list);
 		list->next = next;
 		if (rc < 0 && rc != -EEXIST) {
 			fail_all(next, rc);
@@ -248,16 +251,16 @@ static bool only_confirms(const struct change *kept, const struct change *list)
  */
 static int record(struct committer *m, struct change *kept, struct change *list)
 {
-	int rc = transact(m->store, kept, list);
+	int rc = transact(m, kept, list);
 
 	if (rc != -EEXIST || count_result(kept, rc) + count_result(list, rc) < 2)
 		return rc;
-	rc = transact_alone(m->store, kept);
+	rc = transact_alone(m, kept);
 	/* What was kept comes before everything else, or nothing does. */
 	if (rc < 0 && rc != -EEXIST)
 		fail_all(list, rc);
 	else
-		rc = list ? transact_alone(m->store, list) : rc;
+		rc = list ? transact_alone(m, list) : rc;
 	return rc;
 }
 
@@ -317,7 +320,7 @@ static int run_round(struct committer *m, struct change *kept, struct change *li
 		if (c->described && c->result < 0)
 			undescribe(m, c);
 	m->settled = m->sequence;
-	atomic_store(&m->failed, rc < 0);
+	commit_outcome(m, rc);
 	if (rc == 0)
 		atomic_fetch_add(&m->commits, 1);
 	return rc;
@@ -330,6 +333,7 @@ static int commit_round(struct committer *m)
 	int rc;
 
 	m->busy = true;
+	m->rounds++;
 	m->waiting = NULL;
 	m->waiting_end = &m->waiting;
 	m->kept = NULL;
@@ -414,11 +418,13 @@ void commit_later(struct committer *m, struct change *c)
 void commit_record(struct committer *m, struct change *c)
 {
 	HOLD_LOCK(&m->lock);
+	uint64_t before = m->rounds;
 
 	keep(m, c);
-	while (m->busy)
+	/* The next round that begins tries it: many who wait share that one. */
+	while (m->busy && m->rounds < before + 2)
 		pthread_cond_wait(&m->idle, &m->lock);
-	if (m->kept)
+	if (m->kept && m->rounds == before)
 		commit_round(m);
 }
 
@@ -458,16 +464,28 @@ void committer_leave(struct committer *m)
 	pthread_cond_broadcast(&m->idle);
 }
 
-/* Writes what was kept, and tries again each second while that fails. */
+static void watch(struct committer *m)
+{
+	m->busy = true;
+	pthread_mutex_unlock(&m->lock);
+	commit_watch(m);
+	pthread_mutex_lock(&m->lock);
+	m->busy = false;
+	pthread_cond_broadcast(&m->idle);
+}
+
+/*
+ * Writes what was kept, and tries again each second while that fails; looks
+ * after the database as often.
+ */
 static void *scribe(void *context)
 {
 	struct committer *m = context;
 	HOLD_LOCK(&m->lock);
+	struct timespec soon;
 	int rc = 0;
 
 	while (!m->stopping) {
-		struct timespec soon;
-
 		if (m->kept && rc == 0 && !m->busy) {
 			rc = commit_round(m);
 			continue;
@@ -478,10 +496,8 @@ static void *scribe(void *context)
 		}
 		clock_gettime(CLOCK_MONOTONIC, &soon);
 		soon.tv_sec++;
-		if (m->kept)
-			pthread_cond_timedwait(&m->work, &m->lock, &soon);
-		else
-			pthread_cond_wait(&m->work, &m->lock);
+		if (pthread_cond_timedwait(&m->work, &m->lock, &soon) == ETIMEDOUT && !m->busy)
+			watch(m);
 		rc = 0;
 	}
 	return NULL;
@@ -523,7 +539,7 @@ int committer_stop(struct committer *m)
 	pthread_mutex_unlock(&m->lock);
 	pthread_join(m->scribe, NULL);
 	pthread_mutex_lock(&m->lock);
-	if (m->kept)
+	while (m->kept && rc == 0)
 		rc = commit_round(m);
 	pthread_mutex_unlock(&m->lock);
 	free_changes(m->kept);

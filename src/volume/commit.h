@@ -32,6 +32,8 @@ struct committer {
 	struct stale *stale;
 	size_t stale_count, stale_room;
 	uint64_t cap; /* there was no memory for a stale one: never confirmed from here on */
+	int64_t failed_since;  /* in now_ms(); see watch.c */
+	unsigned log_refusals; /* how often in a row the log could not be cut */
 
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t idle;  /* somebody stopped committing */
@@ -39,10 +41,13 @@ struct committer {
 	struct change *waiting, **waiting_end;
 	struct change *kept, **kept_end; /* could not be recorded yet */
 	size_t kept_count;
+	uint64_t rounds; /* that have begun */
 	bool busy, stopping;
 	pthread_t scribe;
 
-	atomic_bool failed; /* the last transaction was not committed */
+	atomic_int error; /* positive errno: the last transaction was not committed */
+	atomic_bool log_stuck;           /* the database's log is long and cannot be cut */
+	_Atomic(uint64_t) log_bytes;
 	_Atomic(uint64_t) commits;
 };
 
@@ -80,9 +85,10 @@ void commit_confirm_all(struct committer *);
 
 /*
  * Records what has happened and cannot be undone (pending sectors, events).
- * commit_record waits for the first try, commit_later does not; both take the
- * content of the change, and what cannot be written now is kept, in order,
- * ahead of everything that is committed after it.
+ * commit_record waits for the first try, which is shared as any commit is;
+ * commit_later does not wait. Both take the content of the change, and what
+ * cannot be written now is kept, in order, ahead of everything that is
+ * committed after it.
  */
 void commit_record(struct committer *, struct change *);
 void commit_later(struct committer *, struct change *);
@@ -93,6 +99,17 @@ void commit_later(struct committer *, struct change *);
  */
 int commit_rows(struct committer *, int (*fn)(void *context, struct store *), void *context,
 		bool *ret_uncertain);
+
+/*
+ * ---- watch.c: what the committing thread finds out of the database ----
+ *
+ * commit_outcome: how its last transaction ended; a change of that is told.
+ * commit_watch: from time to time, also while nothing is committed.
+ */
+void commit_outcome(struct committer *, int rc);
+void commit_watch(struct committer *);
+/* Why it does not commit, and the remedy. */
+const char *commit_reason(int error, enum store_place);
 
 /* The store, for a reader's use by this thread alone until committer_leave. */
 struct store *committer_enter(struct committer *);

@@ -5,11 +5,13 @@
  * what it refused here: a read elsewhere for a failed read, a write elsewhere
  * for a failed write (a disk may turn read-only). Asked first is where that
  * worked a moment ago, then places spread over main. A write asks by putting a
- * sector's own content back, owning it meanwhile.
+ * sector's own content back, owning it meanwhile. What works for other requests
+ * in that time answers as well.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "remapfs/cleanup.h"
 #include "remapfs/log.h"
@@ -17,12 +19,20 @@
 
 /* ---- telling ---------------------------------------------------------------------- */
 
+void record_change(struct volume *v, struct change *change)
+{
+	if (atomic_load(&v->committer.error))
+		commit_later(&v->committer, change);
+	else
+		commit_record(&v->committer, change);
+}
+
 void tell(struct volume *v, const struct event *event)
 {
 	struct change change = {0};
 
 	change_event(&change, event);
-	commit_record(&v->committer, &change);
+	record_change(v, &change);
 	change_clear(&change);
 }
 
@@ -67,6 +77,7 @@ static void works(struct volume *v, struct evidence *e)
 static void note(struct volume *v, struct evidence *e, sector_t sector)
 {
 	atomic_store_explicit(&e->worked[eighth(v, sector)], sector, memory_order_relaxed);
+	atomic_fetch_add_explicit(&e->successes, 1, memory_order_relaxed);
 	if (atomic_load_explicit(&e->failed, memory_order_relaxed))
 		works(v, e);
 }
@@ -115,19 +126,31 @@ struct probe {
 	sector_t start, end; /* what failed: not asked again */
 	int64_t deadline;
 	void *buf;
-	unsigned asked;
+	uint64_t successes; /* of main, when it was begun to ask */
+	unsigned asked, busy;
 };
 
-static bool answers(struct probe *p, ask_fn ask, sector_t sector)
+/* Others go on using main: what works for them since is as good as an answer. */
+static bool works_for_others(const struct probe *p, const struct evidence *e)
+{
+	return atomic_load_explicit(&e->successes, memory_order_relaxed) != p->successes;
+}
+
+static bool answers(struct probe *p, ask_fn ask, struct evidence *e, sector_t sector)
 {
 	struct volume *v = p->volume;
 	int rc;
 
+	if (works_for_others(p, e))
+		return true;
 	if (sector >= v->sectors || (sector >= p->start && sector < p->end) ||
 	    map_get(v->map, sector, 1).state != SECTOR_GOOD || now_ms() >= p->deadline)
 		return false;
 	rc = ask(v, p->request, p->buf, sector);
 	p->asked += rc != NO_ANSWER;
+	p->busy += rc == NO_ANSWER;
+	if (rc == 0)
+		atomic_fetch_add_explicit(&e->successes, 1, memory_order_relaxed);
 	return rc == 0;
 }
 
@@ -136,26 +159,52 @@ static bool somewhere(struct probe *p, ask_fn ask, struct evidence *e)
 	struct volume *v = p->volume;
 
 	for (size_t i = 1; i <= EVIDENCE; i++)
-		if (answers(p, ask, atomic_load(&e->worked[(eighth(v, p->start) + i) % EVIDENCE])))
+		if (answers(p, ask, e, atomic_load(&e->worked[(eighth(v, p->start) + i) % EVIDENCE])))
 			return true;
 	for (size_t i = 0; i <= EVIDENCE; i++)
-		if (answers(p, ask, (v->sectors - 1) / EVIDENCE * i))
+		if (answers(p, ask, e, (v->sectors - 1) / EVIDENCE * i))
+			return true;
+	/* Those are the same for all who ask; these are not. */
+	for (size_t i = 1; i <= EVIDENCE; i++)
+		if (answers(p, ask, e, (p->end + v->sectors / (EVIDENCE + 1) * i) % v->sectors))
 			return true;
 	return false;
+}
+
+/*
+ * Where many requests fail at once, each of them asks at places that another one
+ * holds or asks at: then it waits a little for one of them to have an answer.
+ */
+static bool somewhere_in_time(struct probe *p, ask_fn ask, struct evidence *e)
+{
+	const struct timespec pause = {.tv_nsec = 2 * 1000000};
+	int64_t end = now_ms() + PROBE_MS;
+
+	for (;;) {
+		p->asked = p->busy = 0;
+		if (somewhere(p, ask, e))
+			return true;
+		if (!p->busy || now_ms() >= end || now_ms() >= p->deadline)
+			return works_for_others(p, e);
+		nanosleep(&pause, NULL);
+	}
 }
 
 /* Whether main does elsewhere what it refused at [start, end). */
 static bool alive(struct probe *p, ask_fn ask, struct evidence *e)
 {
 	CLEANUP_FREE void *buf = NULL;
+	struct evidence *reading = &p->volume->reading;
 
 	if (posix_memalign(&buf, VOLUME_ALIGNMENT, p->volume->sector_size) != 0)
 		return false;
 	p->buf = buf;
-	if (somewhere(p, ask, e))
+	p->successes = atomic_load(&e->successes);
+	if (somewhere_in_time(p, ask, e))
 		return true;
 	/* Every place was in use: a read needs nobody's leave. */
-	if (p->asked == 0 && ask == ask_write && somewhere(p, ask_read, e))
+	p->successes = atomic_load(&reading->successes);
+	if (p->asked == 0 && ask == ask_write && somewhere(p, ask_read, reading))
 		return true;
 	/* A main so small that there is no other place to ask. */
 	return p->asked == 0 && now_ms() < p->deadline;

@@ -66,6 +66,6 @@ void mark_pending(struct volume *v, const struct settlement *lost)
 		mark_extent(v, &change, &lost->moves[i]);
 	pthread_mutex_unlock(&v->marking);
 	if (change.extent_count)
-		commit_record(&v->committer, &change);
+		record_change(v, &change);
 	change_clear(&change);
 }

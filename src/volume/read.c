@@ -41,7 +41,7 @@ static int read_bad(struct isolation *i, sector_t start, uint64_t count, int err
 	struct read_isolation *r = (struct read_isolation *)i;
 
 	/* Some of these may be readable: nothing is said of them. */
-	if (count > 1) {
+	if (count > 1 || error == ETIMEDOUT) {
 		r->out_of_time = true;
 		return 0;
 	}
@@ -57,8 +57,9 @@ static int judge(struct volume *v, const struct request *r, const struct extent 
 }
 
 /*
- * A sector is given up when it fails alone; one that failed with others is so
- * tried once more. What can be read then has been read, into buf.
+ * A sector is given up when it fails alone, main or its spare having been seen
+ * alive before that and after: what a disk refuses while it is away for a moment
+ * is there when it comes back. What can be read by then has been read, into buf.
  */
 static int read_failed(struct volume *v, const struct request *request, const struct extent *e,
 		       void *buf, int error)
@@ -73,8 +74,11 @@ static int read_failed(struct volume *v, const struct request *request, const st
 
 	if (rc < 0 || v->options.no_remap)
 		return rc < 0 ? rc : -EIO;
-	rc = isolate(&r.isolation, e->start, e->count, error);
-	mark_pending(v, &r.lost);
+	rc = isolate_again(&r.isolation, e->start, e->count, error);
+	if (r.lost.move_count && judge(v, request, e, error) < 0)
+		rc = -EIO;
+	else
+		mark_pending(v, &r.lost);
 	if (rc == 0 && (r.lost.move_count || r.out_of_time))
 		rc = -EIO;
 	settlement_clear(&r.lost);

@@ -16,18 +16,27 @@
 #include "remapfs/log.h"
 #include "volume/volume_impl.h"
 
-/* So many slots of one spare that fail in one request are a failing spare. */
+/*
+ * So many slots of one spare that fail in one request, or any after that has
+ * tried them for as long as a request may isolate, are a failing spare.
+ */
 #define BAD_SLOTS_MAX 64
 #define TRIES_MAX 8
 #define NO_SLOT (-EXFULL) /* no spare has a free slot left */
+
+/* What one request puts up with of a spare whose slots fail. */
+struct patience {
+	const struct spare *spare; /* the last one of which a slot failed */
+	unsigned bad_slots;
+	int64_t deadline;
+};
 
 /* One try to place all moves of a settlement. */
 struct placing {
 	struct volume *volume;
 	struct change change;
 	const struct move *move; /* the one being placed */
-	const struct spare *failing; /* the spare of which so many slots failed: */
-	unsigned bad_slots;
+	struct patience *patience;
 };
 
 /* ---- settlements -------------------------------------------------------------------- */
@@ -97,12 +106,22 @@ static const char *data_of(const struct placing *p, sector_t sector)
 	       bytes_of(p->volume, sector - p->move->from.start);
 }
 
+/* Before each write to a spare: its time begins with the first. */
+static struct patience *patience_with(struct placing *p, const struct spare *spare)
+{
+	if (p->patience->spare != spare)
+		*p->patience = (struct patience){
+			.spare = spare,
+			.deadline = isolation_deadline(p->volume),
+		};
+	return p->patience;
+}
+
 static bool too_many_bad(struct placing *p, const struct spare *spare)
 {
-	if (p->failing != spare)
-		p->bad_slots = 0;
-	p->failing = spare;
-	return ++p->bad_slots > BAD_SLOTS_MAX;
+	struct patience *patience = patience_with(p, spare);
+
+	return ++patience->bad_slots > BAD_SLOTS_MAX || now_ms() >= patience->deadline;
 }
 
 /* Slots that failed are bad whatever becomes of the request, and so recorded. */
@@ -116,11 +135,11 @@ static void give_up_slots(struct volume *v, struct spare *spare, const struct ex
 	spare_mark_bad(spare, e->slot, e->count);
 	if (change_bad(&change, e->spare, e->slot, e->count, error) == 0 &&
 	    change_event(&change, &event) == 0)
-		commit_record(&v->committer, &change);
+		record_change(v, &change);
 	change_clear(&change);
 }
 
-/* Slot e->slot did not take sector e->start: another one shall. */
+/* The slots of e, one but when the time is over, did not take it: others shall. */
 static int slot_failed(struct placing *p, struct spare *spare, const struct extent *e, int error)
 {
 	int rc = judge_spare(p->volume, spare, error, true);
@@ -140,15 +159,22 @@ static int slot_failed(struct placing *p, struct spare *spare, const struct exte
 static int fill_slots(struct placing *p, struct spare *spare, struct extent e)
 {
 	const void *data = data_of(p, e.start);
-	int rc = spare_write(spare, data, e.slot, e.count);
+	const struct patience *patience = patience_with(p, spare);
+	int rc;
 
+	/* Given up on the way: what is left of it is not asked any more. */
+	if (spare_failed(spare)) {
+		spare_release(spare, e.slot, e.count);
+		return place(p, e.start, e.count);
+	}
+	rc = spare_write(spare, data, e.slot, e.count);
 	if (rc == 0) {
 		rc = change_remap(&p->change, &e, p->move->error, data, p->volume->sector_size);
 		if (rc < 0)
 			spare_release(spare, e.slot, e.count);
 		return rc;
 	}
-	if (e.count > 1 && errno_is_media(-rc)) {
+	if (e.count > 1 && errno_is_media(-rc) && now_ms() < patience->deadline) {
 		uint64_t half = e.count / 2;
 
 		rc = fill_slots(p, spare, extent_part(e, e.start, half));
@@ -362,9 +388,9 @@ static void publish(struct volume *v, const struct change *change)
 }
 
 /* One try. -EAGAIN: a spare refused; another try may find other slots. */
-static int settle_once(struct volume *v, const struct settlement *s)
+static int settle_once(struct volume *v, const struct settlement *s, struct patience *patience)
 {
-	struct placing p = {.volume = v};
+	struct placing p = {.volume = v, .patience = patience};
 	int rc = prepare(&p, s);
 
 	if (rc < 0) {
@@ -412,12 +438,13 @@ static void tell_not_committed(struct volume *v, const struct settlement *s, int
 
 int settle(struct volume *v, const struct settlement *s)
 {
+	struct patience patience = {0};
 	int rc = 0;
 
 	if (s->move_count == 0 && s->cured_count == 0)
 		return 0;
 	for (int i = 0; i < TRIES_MAX; i++) {
-		rc = settle_once(v, s);
+		rc = settle_once(v, s, &patience);
 		if (rc != -EAGAIN)
 			break;
 	}

@@ -15,6 +15,11 @@
 
 #define ISOLATION_MS 10000
 
+int64_t isolation_deadline(const struct volume *v)
+{
+	return now_ms() + (v->options.isolation_ms ? v->options.isolation_ms : ISOLATION_MS);
+}
+
 /* The sectors that a range of bytes touches. */
 struct span {
 	sector_t start;
@@ -55,7 +60,8 @@ static void begin(struct volume *v, struct request *r, const struct span *s, boo
 		range_own(&v->locks, &r->ticket, s->start, s->count);
 	else
 		range_share(&v->locks, &r->ticket, s->start, s->count);
-	r->deadline = now_ms() + (v->options.isolation_ms ? v->options.isolation_ms : ISOLATION_MS);
+	r->deadline = isolation_deadline(v);
+	r->failing = false;
 }
 
 static void count_outcome(struct volume *v, _Atomic(uint64_t) *counter, int rc)
@@ -114,7 +120,7 @@ static int read_edges(struct volume *v, const struct request *r, const struct sp
 	return rc;
 }
 
-static int write_span(struct volume *v, const struct request *r, const struct span *s,
+static int write_span(struct volume *v, struct request *r, const struct span *s,
 		      const void *buf, size_t length)
 {
 	CLEANUP_FREE char *copy = NULL;
@@ -174,7 +180,7 @@ int volume_write(struct volume *v, const void *buf, size_t length, uint64_t offs
  */
 enum erasure { DISCARD, ZERO };
 
-static int erase_good(struct volume *v, const struct request *r, const struct extent *e,
+static int erase_good(struct volume *v, struct request *r, const struct extent *e,
 		      enum erasure how)
 {
 	uint64_t offset = bytes_of(v, e->start), length = bytes_of(v, e->count);
@@ -187,7 +193,7 @@ static int erase_good(struct volume *v, const struct request *r, const struct ex
 }
 
 /* Erases the sectors that are good, or those that are not. */
-static int erase_sectors(struct volume *v, const struct request *r, sector_t start, uint64_t count,
+static int erase_sectors(struct volume *v, struct request *r, sector_t start, uint64_t count,
 			 enum erasure how, bool good)
 {
 	int rc = 0;
@@ -195,7 +201,9 @@ static int erase_sectors(struct volume *v, const struct request *r, sector_t sta
 	while (rc == 0 && count > 0) {
 		struct extent e = map_get(v->map, start, count);
 
-		if (good && e.state == SECTOR_GOOD)
+		if (out_of_time(r))
+			rc = -EIO;
+		else if (good && e.state == SECTOR_GOOD)
 			rc = erase_good(v, r, &e, how);
 		else if (!good && e.state != SECTOR_GOOD)
 			rc = write_zeros(v, r, start, e.count);
@@ -205,7 +213,7 @@ static int erase_sectors(struct volume *v, const struct request *r, sector_t sta
 	return rc;
 }
 
-static int zero_in_sector(struct volume *v, const struct request *r, sector_t sector,
+static int zero_in_sector(struct volume *v, struct request *r, sector_t sector,
 			  uint32_t from, uint32_t to)
 {
 	const struct span one = {.start = sector, .count = 1, .head = from,
@@ -214,7 +222,7 @@ static int zero_in_sector(struct volume *v, const struct request *r, sector_t se
 	return write_span(v, r, &one, v->zeros, to - from);
 }
 
-static int erase_span(struct volume *v, const struct request *r, const struct span *s,
+static int erase_span(struct volume *v, struct request *r, const struct span *s,
 		      enum erasure how)
 {
 	sector_t first = s->start, end = s->start + s->count;

@@ -30,6 +30,7 @@ struct evidence {
 	const char *what; /* "reads", "writes" */
 	/* Of each eighth of main, where it worked last; UINT64_MAX: nowhere. */
 	_Atomic(sector_t) worked[EVIDENCE];
+	_Atomic(uint64_t) successes; /* how often it worked */
 	atomic_bool failed;
 };
 
@@ -75,10 +76,14 @@ struct spare *volume_spare(struct volume *, spare_id_t);
 /* Milliseconds of a clock that only goes forward. */
 int64_t now_ms(void);
 
+/* When who begins now has to stop finding out which sectors or slots fail. */
+int64_t isolation_deadline(const struct volume *);
+
 /* What one call of volume.h holds until it returns. */
 struct request {
 	struct range_ticket ticket;
 	int64_t deadline; /* in now_ms(): then it stops finding out what fails */
+	bool failing;     /* main is alive and refused some of what was to be written */
 };
 
 /*
@@ -91,9 +96,16 @@ struct request {
 int read_sectors(struct volume *, const struct request *, void *buf, sector_t start,
 		 uint64_t count);
 /* Owned. */
-int write_sectors(struct volume *, const struct request *, const void *buf, sector_t start,
+int write_sectors(struct volume *, struct request *, const void *buf, sector_t start,
 		  uint64_t count);
-int write_zeros(struct volume *, const struct request *, sector_t start, uint64_t count);
+/* -EIO too when main refused some of it and the time of the request is over. */
+int write_zeros(struct volume *, struct request *, sector_t start, uint64_t count);
+
+/* Whether it is over for a request whose sectors fail: see docs/guarantees.md. */
+static inline bool out_of_time(const struct request *r)
+{
+	return r->failing && now_ms() >= r->deadline;
+}
 
 /* ---- isolation: which sectors of a range fail -------------------------------------- */
 
@@ -101,7 +113,10 @@ struct isolation {
 	int64_t deadline;
 	/* Does I/O on part of the range again. */
 	int (*again)(struct isolation *, sector_t start, uint64_t count);
-	/* A sector that fails; more than one when the deadline has passed. */
+	/*
+	 * A sector that fails. When the deadline has passed also more than one, of
+	 * which some may not fail, and with ETIMEDOUT such as were not tried at all.
+	 */
 	int (*bad)(struct isolation *, sector_t start, uint64_t count, int error);
 };
 
@@ -112,6 +127,8 @@ struct isolation {
  * so that a physical sector is not split before it stands alone.
  */
 int isolate(struct isolation *, sector_t start, uint64_t count, int error);
+/* The same, but a range of one sector is tried once more before it fails. */
+int isolate_again(struct isolation *, sector_t start, uint64_t count, int error);
 
 /* ---- relocate.c --------------------------------------------------------------------- */
 
@@ -193,7 +210,12 @@ int judge_spare(struct volume *, struct spare *, int error, bool writing);
  */
 void spare_gone(struct volume *, struct spare *, int error);
 
-/* Records an event. Waits for the first try. */
+/*
+ * As commit_record, but does not wait for a database that does not commit: who
+ * was told that already has waited enough.
+ */
+void record_change(struct volume *, struct change *);
+/* Records an event in this way. */
 void tell(struct volume *, const struct event *);
 /*
  * The same, but at most once a second, with the number of those left out: who

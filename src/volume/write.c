@@ -12,7 +12,7 @@
 struct write_isolation {
 	struct isolation isolation;
 	struct volume *volume;
-	const struct request *request;
+	struct request *request;
 	const char *data;     /* of extent */
 	struct extent extent; /* what is being written: one state, one place */
 	struct settlement *settlement;
@@ -105,10 +105,13 @@ static int write_bad(struct isolation *i, sector_t start, uint64_t count, int er
 static int judge(const struct write_isolation *w, int error)
 {
 	const struct extent *e = &w->extent;
+	int rc;
 
 	if (e->spare != ON_MAIN)
 		return error == ENOMEM || error == EAGAIN ? -ENOMEM : 0;
-	return judge_main_write(w->volume, w->request, error, e->start, e->count);
+	rc = judge_main_write(w->volume, w->request, error, e->start, e->count);
+	w->request->failing |= rc == 0;
+	return rc;
 }
 
 static int write_failed(struct write_isolation *w, int error)
@@ -122,8 +125,9 @@ static int write_failed(struct write_isolation *w, int error)
 	if ((e->state == SECTOR_PENDING && e->spare != ON_MAIN) || !errno_is_media(error))
 		return write_bad(&w->isolation, e->start, e->count, error);
 	rc = isolate(&w->isolation, e->start, e->count, error);
+	/* It may have died meanwhile, and what fails then is not bad. */
 	if (rc == 0)
-		return 0;
+		return e->count > 1 ? judge(w, error) : 0;
 	/* What came up on the way is not of the media. */
 	rc = judge(w, -rc);
 	return rc < 0 ? rc : -EIO;
@@ -132,8 +136,7 @@ static int write_failed(struct write_isolation *w, int error)
 /* Past the deadline the rest of a failing request moves as one, untried. */
 static bool moves_untried(const struct write_isolation *w)
 {
-	return w->settlement->move_count && w->extent.state == SECTOR_GOOD &&
-	       now_ms() >= w->request->deadline;
+	return out_of_time(w->request) && w->extent.state != SECTOR_REMAPPED;
 }
 
 static int write_extent(struct write_isolation *w)
@@ -146,7 +149,7 @@ static int write_extent(struct write_isolation *w)
 	return rc < 0 ? write_failed(w, -rc) : 0;
 }
 
-int write_sectors(struct volume *v, const struct request *r, const void *buf, sector_t start,
+int write_sectors(struct volume *v, struct request *r, const void *buf, sector_t start,
 		  uint64_t count)
 {
 	struct settlement settlement = {0};
@@ -172,11 +175,11 @@ int write_sectors(struct volume *v, const struct request *r, const void *buf, se
 	return rc;
 }
 
-int write_zeros(struct volume *v, const struct request *r, sector_t start, uint64_t count)
+int write_zeros(struct volume *v, struct request *r, sector_t start, uint64_t count)
 {
 	while (count > 0) {
 		uint64_t most = ZEROS_BYTES / v->sector_size, n = count < most ? count : most;
-		int rc = write_sectors(v, r, v->zeros, start, n);
+		int rc = out_of_time(r) ? -EIO : write_sectors(v, r, v->zeros, start, n);
 
 		if (rc < 0)
 			return rc;

@@ -165,10 +165,10 @@ static void every_kind_of_event_has_a_name(void **state)
 	struct store *s = open_new();
 
 	(void)state;
-	for (int kind = EVENT_CREATED; kind <= EVENT_FAULT_SPENT; kind++)
+	for (int kind = EVENT_CREATED; kind <= EVENT_SPARE_LOST; kind++)
 		add_event(s, (struct event){.kind = (enum event_kind)kind});
 	store_close(s);
-	assert_string_equal(sql_text("SELECT count(DISTINCT event) FROM history"), "18");
+	assert_string_equal(sql_text("SELECT count(DISTINCT event) FROM history"), "27");
 	assert_string_equal(sql_text("SELECT count(*) FROM history WHERE at NOT LIKE "
 				     "'____-__-__T__:__:__.___Z'"), "0");
 }
