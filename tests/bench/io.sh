@@ -16,7 +16,7 @@ declare -A DEVICE SERVERS # by contender: its loop device, and who serves it
 # Each start_NAME serves $MAIN and leaves the file in SERVED, its processes in PIDS.
 
 start_remapfs() {
-  bounded remapctl create -q "$SCRATCH/io" --main "$MAIN" --spare "$SCRATCH/io.spare,size=16M"
+  BOUND=600 bounded remapctl create -q "$SCRATCH/io" --main "$MAIN" --spare "$SCRATCH/io.spare,size=16M"
   volume_open io
   SERVED=$IMAGE
 }

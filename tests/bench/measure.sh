@@ -63,7 +63,7 @@ processes_busy() {
 # ---- fio ----------------------------------------------------------------------
 
 fio_run() {
-  bounded fio --name=bench --direct=1 --ioengine=libaio --norandommap --randrepeat=0 \
+  BOUND=1200 bounded fio --name=bench --direct=1 --ioengine=libaio --norandommap --randrepeat=0 \
     --group_reporting --output-format=json "$@" 2>"$SCRATCH/fio.log" ||
     fail "fio $*: $(head -3 "$SCRATCH/fio.log")"
 }

@@ -46,7 +46,7 @@ bench_rates() {
   first=$(((eighth * 7 + 1) * 256))
   MAIN=$SCRATCH/main.img
   fallocate -l $((eighth * 8))M "$MAIN"
-  bounded remapctl create -q "$SCRATCH/rates" --main "$MAIN" --sector-size 4096 \
+  BOUND=600 bounded remapctl create -q "$SCRATCH/rates" --main "$MAIN" --sector-size 4096 \
     --spare "$SCRATCH/rates.spare,size=$((slots / 240 + 2))M"
   bounded remapctl inject "$SCRATCH/rates" add --on write \
     --sectors $first-$((first + slots - 1)) >/dev/null
@@ -84,7 +84,7 @@ copy_round() { # HOW ROUND
   local served=$SCRATCH/main.img
   fallocate -l $((COPY_MIB * 3))M "$SCRATCH/main.img"
   if [ "$1" != raw ]; then
-    bounded remapctl create -q "$SCRATCH/copy" --main "$SCRATCH/main.img" \
+    BOUND=600 bounded remapctl create -q "$SCRATCH/copy" --main "$SCRATCH/main.img" \
       --spare "$SCRATCH/copy.spare,size=$((COPY_MIB * 3 / 10 + 8))M"
     [ "$1" = 0 ] || bounded remapctl inject "$SCRATCH/copy" add --on write --percent "$1" \
       --seed 1 >/dev/null

@@ -47,7 +47,7 @@ scale_main() {
 scale_make() {
   local start
   if [ "$3" = 0 ]; then
-    bounded remapctl create -q "$SCRATCH/$1" --main "$MAIN" --spare "$SCRATCH/$1.spare,size=16M"
+    BOUND=600 bounded remapctl create -q "$SCRATCH/$1" --main "$MAIN" --spare "$SCRATCH/$1.spare,size=16M"
     return
   fi
   scale_shape "$2" "$3"
