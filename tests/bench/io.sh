@@ -72,14 +72,14 @@ stop_contenders() {
   for name in qemu nbdfuse; do
     [ -z "${SERVERS[$name]:-}" ] || kill ${SERVERS[$name]} 2>/dev/null || :
   done
-  VOLUME=$SCRATCH/io MNT=$SCRATCH/io.mnt image_unmount
+  volume_close io
   wait_for 20 contenders_ended || fail "qemu-storage-daemon or nbdfuse does not end"
   DEVICE=() SERVERS=()
   rm -rf "$SCRATCH/qemu.img" "$SCRATCH/nbd" "$SCRATCH"/io "$SCRATCH"/io.*
 }
 
 contenders_ended() {
-  ! mountpoint -q "$SCRATCH/qemu.img" && ! mountpoint -q "$SCRATCH/nbd" 
+  ! mountpoint -q "$SCRATCH/qemu.img" && ! mountpoint -q "$SCRATCH/nbd"
 }
 
 # Each round begins with another contender.

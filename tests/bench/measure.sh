@@ -129,7 +129,30 @@ volume_open() {
   BOUND=600 bounded remapfs "$@" "$VOLUME" "$MNT" >"$SCRATCH/mount.log" 2>&1 </dev/null ||
     fail "mount: $(cat "$SCRATCH/mount.log")"
   OPEN_S=$(since "$start")
-  PIDS="$(daemon_pid) $(worker_pid)"
+  PIDS=$(pgrep -f "^[^ ]*remapfs .*$VOLUME $MNT\$" | xargs)
+}
+
+# Not by what 'remapctl status' says of the daemon: that also counts all rows.
+volume_ended() {
+  local pid
+  for pid in $PIDS; do
+    process_ended "$pid" || return 1
+  done
+}
+
+# volume_close NAME
+volume_close() {
+  VOLUME=$SCRATCH/$1 MNT=$SCRATCH/$1.mnt
+  PIDS=$(pgrep -f "^[^ ]*remapfs .*$VOLUME $MNT\$" | xargs)
+  wait_for 10 try_unmount "$MNT" || fail "fusermount3 -u: $(cat "$SCRATCH/unmount.log")"
+  wait_for 60 volume_ended || fail "remapfs ($PIDS) does not end after fusermount3 -u"
+}
+
+# volume_kill NAME: supervisor and worker at once.
+volume_kill() {
+  kill -9 $PIDS
+  wait_for 60 volume_ended || fail "remapfs survives kill -9"
+  umount -l "$MNT"
 }
 
 # Kibibytes that are resident of the processes, and the most there ever were.

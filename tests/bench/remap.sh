@@ -61,7 +61,7 @@ bench_rates() {
     done
   done
   bounded losetup -d "$LOOP"
-  image_unmount
+  volume_close rates
   rm -rf --one-file-system "$MAIN" "$SCRATCH"/rates*
 }
 
@@ -94,7 +94,7 @@ copy_round() { # HOW ROUND
   loop_over "$served"
   copy_to "$LOOP" "$1" "$2"
   bounded losetup -d "$LOOP"
-  [ "$1" = raw ] || image_unmount
+  [ "$1" = raw ] || volume_close copy
   rm -rf --one-file-system "$SCRATCH"/main.img "$SCRATCH"/copy*
 }
 

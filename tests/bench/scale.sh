@@ -79,8 +79,7 @@ scale_io() {
 
 scale_opened() { # NAME SHAPE COUNT END
   record part=scale what=open shape="$2" remaps="$3" after="$4" seconds="$OPEN_S" \
-    resident_kib="$(resident_kib VmRSS)" most_kib="$(resident_kib VmHWM)" \
-    map_bytes="$(status_of .daemon.map_bytes)"
+    resident_kib="$(resident_kib VmRSS)" most_kib="$(resident_kib VmHWM)"
 }
 
 # scale_round NAME SHAPE COUNT ROUND
@@ -89,18 +88,17 @@ scale_round() {
   volume_open "$1"
   [ "$4" = 0 ] || scale_opened "$1" "$2" "$3" close
   [ "$4" = 0 ] || scale_io "$2" "$3" "$4"
-  image_unmount
+  volume_close "$1"
 }
 
 # Opened anew after all of remapfs was killed.
 scale_killed() {
   volume_open "$1"
-  kill_daemon
-  umount -l "$MNT"
+  volume_kill
   forget_cached "$SCRATCH/$1"
   volume_open "$1"
   scale_opened "$1" "$2" "$3" kill
-  image_unmount
+  volume_close "$1"
 }
 
 scale_lookups() {
