@@ -131,8 +131,17 @@ struct placed {
 	uint64_t sequence;
 };
 int store_placed_begin(struct store *, spare_id_t);
+/* Begins with the one that the slot belongs to, or the first after it. */
+int store_placed_from(struct store *, spare_id_t, slot_t first);
 int store_placed_next(struct store *, struct placed *ret);
 void store_placed_end(struct store *);
+
+/*
+ * The same remaps as they lie on disk, which is many times faster. Stops with
+ * what fn returned when that is not 0.
+ */
+int store_each_placed(struct store *, spare_id_t,
+		      int (*fn)(void *context, const struct placed *), void *context);
 
 /*
  * Asks SQLite whether the file is whole, and whether the rows keep the rules

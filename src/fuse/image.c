@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fuse.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -24,19 +23,9 @@ static struct image *image_of(fuse_req_t req)
 	return fuse_req_userdata(req);
 }
 
-int image_thread_begin(void)
+void image_thread_begin(void *buffer)
 {
-	if (posix_memalign(&read_buffer, VOLUME_ALIGNMENT, IMAGE_MAX_IO))
-		return -ENOMEM;
-	/* Faulted in now: replies of a process that is being killed must not. */
-	memset(read_buffer, 0, IMAGE_MAX_IO);
-	return 0;
-}
-
-void image_thread_end(void)
-{
-	free(read_buffer);
-	read_buffer = NULL;
+	read_buffer = buffer;
 }
 
 static void on_init(void *userdata, struct fuse_conn_info *conn)

@@ -26,8 +26,11 @@ struct image {
 /* Handlers; their userdata is a struct image. */
 extern const struct fuse_lowlevel_ops image_ops;
 
-/* Gives the calling thread its buffer for reads. 0 or -ENOMEM. */
-int image_thread_begin(void);
-void image_thread_end(void);
+/*
+ * Gives the calling thread IMAGE_MAX_IO bytes, aligned to VOLUME_ALIGNMENT, to
+ * read into. They may be those that hold the payload of a write: a request to
+ * read has none.
+ */
+void image_thread_begin(void *buffer);
 
 #endif

@@ -23,6 +23,9 @@
 #define HEADER (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
 #define STACK_BYTES (512 * 1024)
 
+/* A request to read ends before the payload of a write would begin. */
+_Static_assert(sizeof(struct fuse_in_header) + sizeof(struct fuse_read_in) <= HEADER, "one buffer");
+
 struct server {
 	struct session *session;
 	pthread_t thread;
@@ -95,8 +98,8 @@ static void *serve(void *context)
 	uint64_t one = 1;
 	void *base;
 
-	if (image_thread_begin() == 0 && posix_memalign(&base, VOLUME_ALIGNMENT, size) == 0) {
-		char *buf = (char *)base + VOLUME_ALIGNMENT - HEADER;
+	if (posix_memalign(&base, VOLUME_ALIGNMENT, size) == 0) {
+		char *payload = (char *)base + VOLUME_ALIGNMENT, *buf = payload - HEADER;
 		size_t n;
 
 		/*
@@ -106,6 +109,8 @@ static void *serve(void *context)
 		 * instead of leaving it to the next worker (fuse_dev_do_read).
 		 */
 		memset(base, 0, size);
+		/* What is read goes out from where it comes in: see the assertion. */
+		image_thread_begin(payload);
 		while ((n = receive(server, buf, IMAGE_MAX_IO + HEADER)) > 0)
 			process(s, buf, n);
 		free(base);
@@ -113,7 +118,6 @@ static void *serve(void *context)
 		log_error("no memory for a thread; another worker shall try");
 		atomic_store(&s->broken, true);
 	}
-	image_thread_end();
 	if (write(s->ended, &one, sizeof(one)) != sizeof(one))
 		log_error("cannot tell that the mount ended: %s", strerror(errno));
 	return NULL;

@@ -162,9 +162,25 @@ int store_sequence_of(struct store *s, sector_t sector, uint64_t *ret)
 
 /* ---- by slot ------------------------------------------------------------------------ */
 
+static struct placed placed_of(sqlite3_stmt *row)
+{
+	return (struct placed){
+		.sector = (sector_t)sqlite3_column_int64(row, 0),
+		.count = (uint64_t)sqlite3_column_int64(row, 1),
+		.slot = (slot_t)sqlite3_column_int64(row, 2),
+		.sequence = (uint64_t)sqlite3_column_int64(row, 3),
+	};
+}
+
+int store_placed_from(struct store *s, spare_id_t spare, slot_t first)
+{
+	return store_bind(s, SQL_PLACED, "ii", (int64_t)spare, (int64_t)first) ? 0
+									       : store_errno(s);
+}
+
 int store_placed_begin(struct store *s, spare_id_t spare)
 {
-	return store_bind(s, SQL_PLACED, "i", (int64_t)spare) ? 0 : store_errno(s);
+	return store_placed_from(s, spare, 0);
 }
 
 int store_placed_next(struct store *s, struct placed *ret)
@@ -172,20 +188,32 @@ int store_placed_next(struct store *s, struct placed *ret)
 	sqlite3_stmt *row = s->statements[SQL_PLACED];
 	int rc = store_step(s, row);
 
-	if (rc <= 0)
-		return rc;
-	*ret = (struct placed){
-		.sector = (sector_t)sqlite3_column_int64(row, 0),
-		.count = (uint64_t)sqlite3_column_int64(row, 1),
-		.slot = (slot_t)sqlite3_column_int64(row, 2),
-		.sequence = (uint64_t)sqlite3_column_int64(row, 3),
-	};
-	return 1;
+	if (rc > 0)
+		*ret = placed_of(row);
+	return rc;
 }
 
 void store_placed_end(struct store *s)
 {
 	store_done(s->statements[SQL_PLACED]);
+}
+
+int store_each_placed(struct store *s, spare_id_t spare,
+		      int (*fn)(void *context, const struct placed *), void *context)
+{
+	sqlite3_stmt *row = store_bind(s, SQL_PLACED_ALL, "i", (int64_t)spare);
+	int rc;
+
+	while ((rc = store_step(s, row)) > 0) {
+		struct placed placed = placed_of(row);
+
+		rc = fn(context, &placed);
+		if (rc != 0) {
+			store_done(row);
+			return rc;
+		}
+	}
+	return rc;
 }
 
 /* ---- bad slots --------------------------------------------------------------------- */

@@ -25,8 +25,12 @@ static const char *const sql[SQL_COUNT] = {
 	[SQL_MAP_SUM_READ] = "SELECT map_sum FROM volume",
 	/* SQLite has no exclusive or. Neither half overflows. */
 	[SQL_MAP_SUM_CHANGE] = "UPDATE volume SET map_sum = (map_sum | ?1) - (map_sum & ?1)",
-	[SQL_PLACED] = "SELECT main_sector, sectors, slot, sequence FROM remap"
-		       " WHERE spare_id = ? ORDER BY slot",
+	[SQL_PLACED] = "SELECT main_sector, sectors, slot, sequence FROM remap WHERE spare_id = ?1"
+		       " AND slot >= coalesce((SELECT max(slot) FROM remap WHERE spare_id = ?1"
+		       " AND slot <= ?2), 0) ORDER BY slot",
+	/* The plus keeps SQLite from the index: rows are taken as they lie on disk. */
+	[SQL_PLACED_ALL] = "SELECT main_sector, sectors, slot, sequence FROM remap"
+			   " WHERE +spare_id = ?",
 	[SQL_SPARE_INSERT] = "INSERT INTO spare (id, uuid, added_at, path, \"offset\", length,"
 			     " slots) VALUES (?, ?, " NOW ", ?, ?, ?, ?)",
 	[SQL_SPARE_READ] = "SELECT id, uuid, path, \"offset\", length, slots, state FROM spare"

@@ -58,18 +58,28 @@ static void tell_slot(struct cross *c, enum finding_kind kind, enum finding_fate
 
 /* ---- rows ----------------------------------------------------------------------------- */
 
+static int next_row(struct cross *c)
+{
+	int rc = store_placed_next(c->store, &c->row);
+
+	if (rc == 0)
+		c->row.count = 0;
+	return rc;
+}
+
 /* Moves on to the row that holds the slot, or the first after it. */
 static int seek_row(struct cross *c, slot_t slot)
 {
-	while (c->row.count && c->row.slot + c->row.count <= slot) {
-		int rc = store_placed_next(c->store, &c->row);
+	int rc = 0;
 
-		if (rc < 0)
-			return rc;
-		if (rc == 0)
-			c->row.count = 0;
+	if (c->seek) {
+		rc = store_placed_from(c->store, spare_id(c->spare), slot);
+		rc = rc < 0 ? rc : next_row(c);
+		c->seek = false;
 	}
-	return 0;
+	while (rc >= 0 && c->row.count && c->row.slot + c->row.count <= slot)
+		rc = next_row(c);
+	return rc < 0 ? rc : 0;
 }
 
 static bool has_row(const struct cross *c, slot_t slot)
@@ -179,6 +189,10 @@ static int check_group(void *context, struct slot_group *g)
 	bool wrong = false;
 	int rc;
 
+	if (accord_at(&c->accord, g->first)) {
+		c->seek = true;
+		return 0;
+	}
 	for (uint64_t i = 0; i < g->count; i++) {
 		struct verdict *v = &verdicts[i];
 
@@ -200,7 +214,8 @@ static int check_group(void *context, struct slot_group *g)
 	return 0;
 }
 
-int cross_check(struct cross *c)
+/* Slot by slot, where table and rows do not agree. */
+static int check_parts(struct cross *c)
 {
 	CLEANUP_FREE void *sector = NULL;
 	int rc;
@@ -209,13 +224,19 @@ int cross_check(struct cross *c)
 		return -ENOMEM;
 	c->sector = sector;
 	c->run = (struct finding){0};
-	c->row = (struct placed){0};
-	rc = store_placed_begin(c->store, spare_id(c->spare));
-	if (rc == 0)
-		rc = store_placed_next(c->store, &c->row);
-	if (rc >= 0)
-		rc = spare_each_group(c->spare, check_group, c);
+	c->seek = true;
+	rc = spare_each_group(c->spare, check_group, c);
 	store_placed_end(c->store);
 	end_run(c);
+	return rc;
+}
+
+int cross_check(struct cross *c)
+{
+	int rc = accord_find(c->store, c->spare, &c->accord);
+
+	if (rc == 0 && !accord_everywhere(&c->accord))
+		rc = check_parts(c);
+	accord_clear(&c->accord);
 	return rc;
 }

@@ -9,6 +9,7 @@
 #include "remapfs/map.h"
 #include "remapfs/spare.h"
 #include "remapfs/store.h"
+#include "volume/accord.h"
 
 struct cross {
 	struct store *store;
@@ -23,13 +24,16 @@ struct cross {
 	uint64_t contradictions, repairable, repaired, left;
 
 	/* Internal. */
+	struct accord accord;
+	bool seek;         /* row is of another part of the table */
 	struct placed row; /* the one that the scan has come to; count 0: none is left */
 	struct finding run; /* neighbours of one kind are one finding; count 0: none */
 	void *sector;
 };
 
 /*
- * Reads the whole table. With repair, writes it as the rows have it; the caller
+ * Reads the whole table, and the rows one by one where the two do not agree in
+ * sum. With repair, writes it as the rows have it; the caller
  * has made sure that nothing contradicts, and flushes. 0, -ENOMEM, or an error
  * of store or spare.
  */
