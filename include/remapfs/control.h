@@ -9,6 +9,9 @@
  *   reload-faults  {"ok": true} once the faults of the database are in force
  *   add-spare      with id, uuid, path, offset, length: see volume_add_spare
  *   retire-spare   with id, lost: see volume_retire_spare
+ *   mark, unmap    with sectors, [[start, count], …]: {"ok": true, "next": …,
+ *                  "moved": …, "lost": …, "left": …}, see struct
+ *                  volume_progress, and "stopped": "…" when it failed on the way
  *
  * and {"ok": false, "error": "…"} otherwise.
  */

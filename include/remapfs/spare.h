@@ -156,6 +156,21 @@ int spare_clear(struct spare *, slot_t first, uint64_t count);
 int spare_clear_sequence(struct spare *, slot_t first, uint64_t count, uint64_t sequence);
 
 /*
+ * Makes count descriptors free and keeps what they were, in *ret (the caller
+ * frees it), for spare_put_back of the same range. On failure they are put
+ * back. Slots of which a descriptor cannot be put back are unconfirmed for good:
+ * see below. Errors: those of the device, -ENOMEM.
+ */
+int spare_take_out(struct spare *, slot_t first, uint64_t count, void **ret);
+int spare_put_back(struct spare *, slot_t first, uint64_t count, const void *taken);
+/*
+ * Calls fn for every bad slot of which a descriptor says that it held a sector,
+ * and stops with what fn returned when that is not 0. Otherwise an error of the
+ * device: what stands there cannot be read. For the committing thread.
+ */
+int spare_each_bad(struct spare *, int (*fn)(void *context, slot_t, sector_t), void *context);
+
+/*
  * ---- confirming -------------------------------------------------------------
  *
  * A rebuild believes the descriptors up to the confirmed sequence as they are;

@@ -149,6 +149,12 @@ int store_each_placed(struct store *, spare_id_t,
  */
 int store_check(struct store *, void (*found)(void *context, const char *line), void *context);
 
+/*
+ * What is read from here on until the store is closed is of one moment, and the
+ * file of its log may not shrink meanwhile: for a reader that soon ends.
+ */
+int store_freeze(struct store *);
+
 struct store_totals {
 	uint64_t remapped_sectors, pending_sectors;
 	uint64_t remaps; /* rows */
@@ -266,6 +272,7 @@ enum event_kind {
 	EVENT_SPARE_RETIRING,  /* one lends no more, and is being emptied */
 	EVENT_SPARE_RETIRED,   /* … holds nothing any more, and is not used */
 	EVENT_SPARE_LOST,      /* one was given up with all that was on it */
+	EVENT_UNMAPPED,        /* sectors live on main again, written there and verified */
 };
 
 struct event {

@@ -20,6 +20,7 @@
 #include "remapfs/device.h"
 #include "remapfs/error.h"
 #include "remapfs/extent.h"
+#include "remapfs/parse.h"
 #include "remapfs/store.h"
 
 #include <stdatomic.h>
@@ -153,6 +154,38 @@ bool volume_empty_spares(struct volume *);
  * Errors: those of volume_lock and store_open, -ENOENT, and of the commit.
  */
 int volume_forget_spare(const char *path, spare_id_t, uint64_t *ret_sectors, struct error *err);
+
+/* ---- sectors that leave main, and come back ---------------------------------- */
+
+/* How far the call came, also when it failed. */
+struct volume_progress {
+	sector_t next;  /* the first sector not looked at; at the end of the ranges: none */
+	uint64_t moved; /* sectors that live elsewhere now */
+	uint64_t lost;  /* mark: sectors that could not be read, and so are pending now */
+	uint64_t left;  /* unmap: sectors that stay on their spare: main does not hold them */
+};
+
+/*
+ * Sectors that are known to be bad: what is readable moves to a spare now, what
+ * is not becomes pending; what is remapped or pending stays as it is. The ranges
+ * are sorted and do not overlap. Gives way to requests; returns once patience_ms
+ * are over, to be called again from ret->next on. err has the line:
+ * -EROFS, -EINVAL (the ranges), -ENOSPC (no slot is free), -EIO (main does not
+ * answer, or nothing can be committed), -ENOMEM.
+ */
+int volume_mark(struct volume *, const struct sector_range *ranges, size_t count,
+		unsigned patience_ms, struct volume_progress *ret, struct error *err);
+
+/*
+ * Remapped sectors go back to main where that holds them again: written,
+ * flushed, read back equal, and only then forgotten. Their slots are free
+ * afterwards. What main does not hold stays on its spare and is counted. As
+ * volume_mark, and -EBUSY: a spare is leaving or has failed, so that what it
+ * says of these sectors cannot be taken back. -EIO also: a spare does not take
+ * that its slots are free. ret->lost: sectors of which the slot failed.
+ */
+int volume_unmap(struct volume *, const struct sector_range *ranges, size_t count,
+		 unsigned patience_ms, struct volume_progress *ret, struct error *err);
 
 /* ---- faults that are simulated ------------------------------------------------ */
 

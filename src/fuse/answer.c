@@ -8,6 +8,9 @@
 
 #include "fuse/image.h"
 
+/* What one request to move sectors may take, but for a dying disk. */
+#define MOVE_MS 1000
+
 static json_t *status(const struct answering *a)
 {
 	struct volume_status s;
@@ -88,6 +91,46 @@ static json_t *retire_spare(const struct answering *a, json_t *request)
 	return said(rc, &err);
 }
 
+/* The caller frees it. NULL: these are no sectors. */
+static struct sector_range *ranges_of(const json_t *sectors, size_t *ret_count)
+{
+	size_t count = json_array_size(sectors);
+	struct sector_range *ranges = calloc(count ? count : 1, sizeof(*ranges));
+
+	for (size_t i = 0; ranges && i < count; i++) {
+		json_int_t start, length;
+
+		if (json_unpack(json_array_get(sectors, i), "[I, I!]", &start, &length) < 0 ||
+		    start < 0 || length < 0) {
+			free(ranges);
+			return NULL;
+		}
+		ranges[i] = (struct sector_range){(sector_t)start, (uint64_t)length};
+	}
+	*ret_count = count;
+	return ranges;
+}
+
+/* So that others are answered in between, the client asks again for the rest. */
+static json_t *move_sectors(const struct answering *a, json_t *request,
+			    int (*move)(struct volume *, const struct sector_range *, size_t,
+					unsigned, struct volume_progress *, struct error *))
+{
+	struct volume_progress p = {0};
+	struct error err = {""};
+	size_t count;
+	struct sector_range *ranges = ranges_of(json_object_get(request, "sectors"), &count);
+	int rc;
+
+	if (!ranges)
+		return NULL;
+	rc = move(a->volume, ranges, count, MOVE_MS, &p, &err);
+	free(ranges);
+	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:s*}", "ok", 1, "next", (json_int_t)p.next,
+			 "moved", (json_int_t)p.moved, "lost", (json_int_t)p.lost, "left",
+			 (json_int_t)p.left, "stopped", rc < 0 ? err.text : NULL);
+}
+
 static json_t *look(void *context, const char *command)
 {
 	return strcmp(command, "status") == 0 ? status(context) : NULL;
@@ -101,6 +144,10 @@ static json_t *act(void *context, const char *command, json_t *request)
 		return add_spare(context, request);
 	if (strcmp(command, "retire-spare") == 0)
 		return retire_spare(context, request);
+	if (strcmp(command, "mark") == 0)
+		return move_sectors(context, request, volume_mark);
+	if (strcmp(command, "unmap") == 0)
+		return move_sectors(context, request, volume_unmap);
 	return NULL;
 }
 

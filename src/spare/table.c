@@ -6,8 +6,10 @@
  * whole; the one touched last is kept, since slots are given out in order.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "remapfs/cleanup.h"
 #include "spare/spare_impl.h"
 
 static uint32_t per_sector(const struct spare *s)
@@ -81,6 +83,97 @@ int spare_describe(struct spare *s, slot_t first, uint64_t count, sector_t secto
 int spare_clear(struct spare *s, slot_t first, uint64_t count)
 {
 	return update(s, first, count, (struct descriptor){0}, NULL);
+}
+
+/*
+ * Exchanges raw descriptors for zeros (to) or for what they were (from), table
+ * sector by table sector. *ret_done: how many were.
+ */
+static int exchange(struct spare *s, slot_t first, uint64_t count, char *to, const char *from,
+		    uint64_t *ret_done)
+{
+	uint64_t i = 0;
+	int rc = 0;
+
+	while (rc == 0 && i < count) {
+		slot_t slot = first + i, in_sector = slot % per_sector(s);
+		uint64_t n = per_sector(s) - in_sector;
+		char *at;
+
+		n = n < count - i ? n : count - i;
+		rc = load(s, slot);
+		if (rc < 0)
+			break;
+		at = (char *)s->table + in_sector * DESCRIPTOR_BYTES;
+		if (to)
+			memcpy(to + i * DESCRIPTOR_BYTES, at, n * DESCRIPTOR_BYTES);
+		if (from)
+			memcpy(at, from + i * DESCRIPTOR_BYTES, n * DESCRIPTOR_BYTES);
+		else
+			memset(at, 0, n * DESCRIPTOR_BYTES);
+		/* A write that failed may have arrived: it is to be undone as well. */
+		i += n;
+		rc = save(s);
+	}
+	*ret_done = i;
+	return rc;
+}
+
+int spare_take_out(struct spare *s, slot_t first, uint64_t count, void **ret)
+{
+	char *taken = malloc(count * DESCRIPTOR_BYTES);
+	uint64_t done;
+	int rc;
+
+	if (!taken)
+		return -ENOMEM;
+	rc = exchange(s, first, count, taken, NULL, &done);
+	if (rc < 0) {
+		spare_put_back(s, first, done, taken);
+		free(taken);
+		return rc;
+	}
+	*ret = taken;
+	return 0;
+}
+
+int spare_put_back(struct spare *s, slot_t first, uint64_t count, const void *taken)
+{
+	uint64_t done;
+	int rc = exchange(s, first, count, NULL, taken, &done);
+
+	/* While a rebuild does not find them, what they hold must not change. */
+	if (rc < 0)
+		note_described(s, first, count, UINT64_MAX);
+	return rc;
+}
+
+/* The first bad slot from there on, or their number. */
+static slot_t next_bad(struct spare *s, slot_t slot)
+{
+	HOLD_LOCK(&s->lock);
+
+	while (slot < s->layout.slots && !(s->bad[slot / 64] >> slot % 64 & 1))
+		slot = s->bad[slot / 64] >> slot % 64 ? slot + 1 : (slot / 64 + 1) * 64;
+	return slot < s->layout.slots ? slot : s->layout.slots;
+}
+
+int spare_each_bad(struct spare *s, int (*fn)(void *context, slot_t, sector_t), void *context)
+{
+	for (slot_t slot = next_bad(s, 0); slot < s->layout.slots; slot = next_bad(s, slot + 1)) {
+		struct descriptor d;
+		int rc = load(s, slot);
+
+		if (rc < 0)
+			return rc;
+		if (descriptor_decode((char *)s->table + slot % per_sector(s) * DESCRIPTOR_BYTES,
+				      &s->identity, slot, &d) < 0)
+			continue;
+		rc = fn(context, slot, d.sector);
+		if (rc != 0)
+			return rc;
+	}
+	return 0;
 }
 
 /* Clears those of the table sector of slot `first` up to `end` that are of sequence. */

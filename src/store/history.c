@@ -33,6 +33,7 @@ static const char *const names[] = {
 	[EVENT_SPARE_RETIRING] = "spare_retiring",
 	[EVENT_SPARE_RETIRED] = "spare_retired",
 	[EVENT_SPARE_LOST] = "spare_lost",
+	[EVENT_UNMAPPED] = "unmapped",
 };
 
 int store_add_event(struct store *s, const struct event *e)

@@ -16,6 +16,7 @@
 
 static const char *const sql[SQL_COUNT] = {
 	[SQL_BEGIN] = "BEGIN IMMEDIATE",
+	[SQL_FREEZE] = "BEGIN",
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_ROLLBACK] = "ROLLBACK",
 	[SQL_VOLUME_INSERT] = "INSERT INTO volume (id, uuid, created_at, main_path, main_sectors,"

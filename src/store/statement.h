@@ -12,6 +12,7 @@
 
 enum statement {
 	SQL_BEGIN,
+	SQL_FREEZE,
 	SQL_COMMIT,
 	SQL_ROLLBACK,
 	SQL_VOLUME_INSERT,

@@ -326,6 +326,11 @@ int store_count_open(struct store *s)
 
 /* ---- transactions -------------------------------------------------------------------- */
 
+int store_freeze(struct store *s)
+{
+	return store_run(s, store_statement(s, SQL_FREEZE));
+}
+
 int store_begin(struct store *s)
 {
 	s->map_sum = 0;

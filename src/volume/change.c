@@ -56,6 +56,16 @@ int change_bad(struct change *c, spare_id_t spare, slot_t first, uint64_t count,
 	return 0;
 }
 
+int change_emptied(struct change *c, spare_id_t spare, slot_t first, uint64_t count, bool ahead)
+{
+	struct change_emptied *e = grow(&c->emptied, &c->emptied_count, sizeof(*e));
+
+	if (!e)
+		return -ENOMEM;
+	*e = (struct change_emptied){spare, first, count, ahead, NULL};
+	return 0;
+}
+
 int change_event(struct change *c, const struct event *e)
 {
 	struct event *x = grow(&c->events, &c->event_count, sizeof(*x));
@@ -80,8 +90,11 @@ void change_clear(struct change *c)
 {
 	for (size_t i = 0; i < c->extent_count; i++)
 		free(c->extents[i].sums);
+	for (size_t i = 0; i < c->emptied_count; i++)
+		free(c->emptied[i].taken);
 	free(c->extents);
 	free(c->bad);
+	free(c->emptied);
 	free(c->events);
 	free(c->spent);
 	memset(c, 0, sizeof(*c));

@@ -23,12 +23,22 @@ struct change_bad {
 	int error;
 };
 
+/* Slots whose descriptors have to be gone before the change is recorded. */
+struct change_emptied {
+	spare_id_t spare;
+	slot_t first;
+	uint64_t count;
+	bool ahead;  /* an older place of the sectors: to be gone before the newest is */
+	void *taken; /* the committer's: what they said; NULL: not taken out */
+};
+
 struct change {
 	struct change_extent *extents;
 	struct change_bad *bad;
+	struct change_emptied *emptied;
 	struct event *events;
 	int64_t *spent;
-	size_t extent_count, bad_count, event_count, spent_count;
+	size_t extent_count, bad_count, emptied_count, event_count, spent_count;
 
 	spare_id_t confirm; /* asks for nothing but commit_confirm: see commit.c */
 
@@ -37,7 +47,8 @@ struct change {
 	uint64_t sequence;
 	int result;
 	bool done, described, uncertain;
-	/* With -EBADSLT: what a spare answered to its descriptor, or to the flush. */
+	bool not_put_back; /* descriptors were taken out for nothing, and are missing */
+	/* With -EBADSLT: what a spare answered to a descriptor, or to the flush. */
 	spare_id_t refused_by;
 	slot_t refused_slot;
 	int refused_error;
@@ -49,6 +60,7 @@ int change_extent(struct change *, const struct extent *, int error);
 int change_remap(struct change *, const struct extent *, int error, const void *data,
 		 uint32_t sector_size);
 int change_bad(struct change *, spare_id_t, slot_t first, uint64_t count, int error);
+int change_emptied(struct change *, spare_id_t, slot_t first, uint64_t count, bool ahead);
 int change_event(struct change *, const struct event *);
 int change_spent(struct change *, int64_t fault_id);
 

@@ -128,11 +128,11 @@ static int transact_alone(struct committer *m, struct change *list)
 
 /* ---- a round ------------------------------------------------------------------------ */
 
-static void refuse(struct change *c, const struct extent *e, int error, bool flush)
+static void refuse(struct change *c, spare_id_t spare, slot_t slot, int error, bool flush)
 {
 	c->result = -EBADSLT;
-	c->refused_by = e->spare;
-	c->refused_slot = e->slot;
+	c->refused_by = spare;
+	c->refused_slot = slot;
 	c->refused_error = error;
 	c->refused_flush = flush;
 }
@@ -152,25 +152,34 @@ static void describe(struct committer *m, struct change *c)
 		rc = spare_describe(spare_set_find(m->spares, e->spare), e->slot, e->count, e->start,
 				    c->sequence, x->sums);
 		if (rc < 0)
-			refuse(c, e, -rc, false);
+			refuse(c, e->spare, e->slot, -rc, false);
 	}
 }
 
-/* The first extent that the change puts on the spare; NULL: none. */
-static const struct extent *uses_spare(const struct change *c, spare_id_t spare)
+/* Whether the change fills or empties slots of the spare: *ret_slot is one. */
+static bool uses_spare(const struct change *c, spare_id_t spare, slot_t *ret_slot)
 {
-	for (size_t i = 0; c->result == 0 && i < c->extent_count; i++)
+	for (size_t i = 0; c->result == 0 && i < c->extent_count; i++) {
+		*ret_slot = c->extents[i].extent.slot;
 		if (c->extents[i].extent.state == SECTOR_REMAPPED &&
 		    c->extents[i].extent.spare == spare)
-			return &c->extents[i].extent;
-	return NULL;
+			return true;
+	}
+	for (size_t i = 0; c->result == 0 && i < c->emptied_count; i++) {
+		*ret_slot = c->emptied[i].first;
+		if (c->emptied[i].spare == spare)
+			return true;
+	}
+	return false;
 }
 
 static bool wants_flush(const struct committer *m, const struct change *c, struct spare *spare)
 {
+	slot_t slot;
+
 	if (c->confirm == CONFIRM_ALL)
 		return spare_unconfirmed(spare, 0, SLOT_MAX);
-	return c->confirm == spare_id(spare) || uses_spare(c, spare_id(spare)) ||
+	return c->confirm == spare_id(spare) || uses_spare(c, spare_id(spare), &slot) ||
 	       stale_cured(m, c, spare_id(spare));
 }
 
@@ -190,15 +199,87 @@ static int flush_spare(struct committer *m, struct spare *spare)
 	return rc;
 }
 
+/* ---- slots that are left ---------------------------------------------------------------- */
+
+static void take_out_some(struct committer *m, struct change *c, bool ahead)
+{
+	for (size_t i = 0; i < c->emptied_count && c->result == 0; i++) {
+		struct change_emptied *e = &c->emptied[i];
+		int rc;
+
+		if (e->ahead != ahead)
+			continue;
+		/* Of an earlier try. */
+		free(e->taken);
+		e->taken = NULL;
+		rc = spare_take_out(spare_set_find(m->spares, e->spare), e->first, e->count,
+				    &e->taken);
+		if (rc == 0)
+			continue;
+		/* Some of them may be gone. */
+		c->not_put_back = true;
+		refuse(c, e->spare, e->first, -rc, false);
+	}
+}
+
+static bool empties_ahead(const struct committer *m, const struct change *c, spare_id_t spare)
+{
+	for (size_t i = 0; i < c->emptied_count; i++)
+		if (c->emptied[i].ahead && c->emptied[i].spare == spare)
+			return true;
+	return stale_cured(m, c, spare) != NULL;
+}
+
+/*
+ * Before the row goes: one that is gone while a descriptor is left would be a
+ * contradiction, and to a rebuild the sector would be where it was. The other
+ * way round it is served from either place, which hold the same.
+ *
+ * An older descriptor of the sector, left in a slot that failed, or by a commit
+ * that failed, must not outlive the newest one: so those are gone durably
+ * first. One flush for all would let a power cut choose.
+ */
+static void take_out(struct committer *m, struct change *c)
+{
+	take_out_some(m, c, true);
+	for (size_t i = 0; c->emptied_count && i < spare_set_count(m->spares); i++) {
+		struct spare *spare = m->spares->all[i];
+		int rc;
+
+		if (c->result || !empties_ahead(m, c, spare_id(spare)))
+			continue;
+		rc = flush_spare(m, spare);
+		if (rc < 0 || stale_cured(m, c, spare_id(spare)))
+			refuse(c, spare_id(spare), 0, rc < 0 ? -rc : EIO, rc < 0);
+	}
+	take_out_some(m, c, false);
+}
+
+/*
+ * The row stays. Where that is not certain they stay away: the next open looks,
+ * and describes the slots again if so. The older ones never come back.
+ */
+static void put_back(struct committer *m, struct change *c)
+{
+	for (size_t i = 0; i < c->emptied_count && !c->uncertain; i++) {
+		const struct change_emptied *e = &c->emptied[i];
+
+		if (e->taken && !e->ahead &&
+		    spare_put_back(spare_set_find(m->spares, e->spare), e->first, e->count,
+				   e->taken) < 0)
+			c->not_put_back = true;
+	}
+}
+
 /* A change that needs what the spare did not do is not recorded. */
 static void refuse_users(struct committer *m, struct change *list, struct spare *spare, int rc)
 {
 	for (struct change *c = list; c; c = c->next) {
-		const struct extent *e = rc < 0 ? uses_spare(c, spare_id(spare)) : NULL;
 		const struct extent *stale = stale_cured(m, c, spare_id(spare));
+		slot_t slot = stale ? stale->slot : 0;
 
-		if (e || stale)
-			refuse(c, e ? e : stale, rc < 0 ? -rc : EIO, rc < 0);
+		if ((rc < 0 && uses_spare(c, spare_id(spare), &slot)) || stale)
+			refuse(c, spare_id(spare), slot, rc < 0 ? -rc : EIO, rc < 0);
 		if (rc < 0 && c->confirm == spare_id(spare))
 			c->result = rc;
 	}
@@ -310,15 +391,20 @@ static int run_round(struct committer *m, struct change *kept, struct change *li
 {
 	int rc;
 
-	for (struct change *c = list; c; c = c->next)
+	for (struct change *c = list; c; c = c->next) {
 		describe(m, c);
+		take_out(m, c);
+	}
 	flush_spares(m, list);
 	if (only_confirms(kept, list))
 		return 0;
 	rc = record(m, kept, list);
-	for (struct change *c = list; c; c = c->next)
+	for (struct change *c = list; c; c = c->next) {
 		if (c->described && c->result < 0)
 			undescribe(m, c);
+		if (c->result < 0)
+			put_back(m, c);
+	}
 	m->settled = m->sequence;
 	commit_outcome(m, rc);
 	if (rc == 0)
@@ -357,7 +443,7 @@ int commit_change(struct committer *m, struct change *c)
 
 	c->next = NULL;
 	c->result = 0;
-	c->done = c->described = c->uncertain = false;
+	c->done = c->described = c->uncertain = c->not_put_back = false;
 	*m->waiting_end = c;
 	m->waiting_end = &c->next;
 	while (!c->done) {

@@ -65,6 +65,8 @@ int committer_stop(struct committer *);
  * Makes the change durable, in the order of contract 1: descriptors, one flush
  * of each spare that holds its data, one transaction. The data itself must be
  * on the spare. Waits. The caller owns the sectors and publishes afterwards.
+ * Descriptors that it takes out are gone durably before the row is, and put back
+ * when that certainly stays (otherwise change->not_put_back).
  *
  *   0          durable
  *   -EBADSLT   a spare did not take it: see refused_by; nothing was recorded

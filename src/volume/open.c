@@ -372,7 +372,7 @@ int volume_close(struct volume *v)
 	/* So that a rebuild need not ask whether slots still hold what they were given. */
 	commit_confirm_all(&v->committer);
 	/* Without it, the next opening tells of an end without warning. */
-	if (rc == 0) {
+	if (rc == 0 && !tables_in_doubt(v)) {
 		change_event(&change, &event);
 		commit_record(&v->committer, &change);
 	}

@@ -39,7 +39,8 @@ static void mark_part(struct volume *v, struct change *change, struct extent par
 	if (part.spare == ON_MAIN)
 		return;
 	spare_mark_bad(volume_spare(v, part.spare), part.slot, part.count);
-	change_bad(change, part.spare, part.slot, part.count, error);
+	if (change_bad(change, part.spare, part.slot, part.count, error) < 0)
+		atomic_store(&v->in_doubt, true);
 	event.kind = EVENT_SLOT_BAD;
 	change_event(change, &event);
 }

@@ -3,7 +3,8 @@
  * served. Contract 10.
  *
  * After an orderly end nothing can be out of order but what was changed behind
- * our back, which check looks for: then only the superblocks are looked at. That
+ * our back, which check looks for: then only the superblocks are looked at. (An
+ * end that leaves a table in doubt is not recorded as one: tables_in_doubt.) That
  * the database is no older copy is asked always: every opening confirms its own
  * epoch on every spare.
  *
@@ -119,6 +120,15 @@ int reconcile(struct volume *v, struct error *err)
 	for (size_t i = 0; rc == 0 && i < spare_set_count(&v->spares); i++)
 		rc = wrong[i] ? repair(v, v->spares.all[i]) : 0;
 	return rc;
+}
+
+bool tables_in_doubt(struct volume *v)
+{
+	/* One that failed was left with descriptors that could not be cleared. */
+	for (size_t i = 0; i < spare_set_count(&v->spares); i++)
+		if (spare_failed(v->spares.all[i]))
+			return true;
+	return atomic_load(&v->in_doubt);
 }
 
 int confirm_epoch(struct volume *v)

@@ -61,7 +61,7 @@ int settlement_move(struct settlement *s, struct extent from, const void *data, 
 	if (!moves)
 		return -ENOMEM;
 	s->moves = moves;
-	s->moves[s->move_count++] = (struct move){from, data, error};
+	s->moves[s->move_count++] = (struct move){from, data, error, NULL};
 	return 0;
 }
 
@@ -238,6 +238,8 @@ static void release_slots(struct volume *v, const struct change *change)
  */
 static void distrust(struct volume *v, const struct settlement *s)
 {
+	/* The slots that they left keep their descriptors, and may turn out to be free. */
+	atomic_store(&v->in_doubt, true);
 	for (size_t i = 0; i < s->move_count; i++) {
 		struct extent e = s->moves[i].from;
 
@@ -294,6 +296,8 @@ static int tell_move(struct change *change, const struct move *m, size_t from)
 	for (size_t i = from; rc == 0 && i < change->extent_count; i++) {
 		struct event event = event_of(kind, &change->extents[i].extent, m->error);
 
+		if (m->detail)
+			snprintf(event.detail, sizeof(event.detail), "%s", m->detail);
 		rc = change_event(change, &event);
 	}
 	return rc;

@@ -47,6 +47,7 @@ struct volume {
 	spare_id_t last_spare;      /* the greatest number that there ever was */
 	uint32_t spares_in_use;     /* all but those that were retired */
 	spare_id_t wiped_spare;     /* found to be retired while it was opened; 0: none */
+	atomic_bool in_doubt; /* the slot tables may say what no row does: see tables_in_doubt */
 	struct background emptying; /* of retiring spares */
 	_Atomic(const char *) stuck; /* why they cannot be emptied; NULL: they can */
 	struct map *map;
@@ -136,8 +137,9 @@ int isolate_again(struct isolation *, sector_t start, uint64_t count, int error)
 struct move {
 	struct extent from; /* what they are now */
 	const void *data;   /* what they shall hold */
-	/* Positive errno: why. 0: its slot is in order and only has to be empty. */
+	/* Positive errno: why. 0: where it is is in order, and only has to be left. */
 	int error;
+	const char *detail; /* for the history; NULL: none */
 };
 
 /* What a write has to settle before it can be acknowledged. */
@@ -185,6 +187,8 @@ int reconcile(struct volume *, struct error *err);
  * spare that cannot be written is failed. -ENOMEM.
  */
 int confirm_epoch(struct volume *);
+/* Whether the next opening has to compare them, also after an orderly end. */
+bool tables_in_doubt(struct volume *);
 /* Before confirm_epoch, which makes it whole. */
 void tell_damaged_superblock(struct volume *, const struct spare *, const char *path);
 

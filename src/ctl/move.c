@@ -1,0 +1,219 @@
+#include "ctl/move.h"
+
+#include "ctl/choose.h"
+#include "ctl/ctl.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+/* Of one request: 30 KiB of numbers at most. */
+#define RANGES_MAX 1000
+#define DAEMON_WAIT_MS 60000
+/* A worker that died has a successor by then. */
+#define SUCCESSOR_MS 10000
+#define RETRY_MS 300
+/* Of one call, after which it is told how far it is. */
+#define PATIENCE_MS 1000
+#define BLOCK_MAX (16u << 20)
+
+/* ---- one call ----------------------------------------------------------------- */
+
+static json_t *request_of(const struct move *m, const struct sector_range *ranges, size_t count)
+{
+	json_t *sectors = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(sectors, json_pack("[I, I]", (json_int_t)ranges[i].start,
+							 (json_int_t)ranges[i].count));
+	return json_pack("{s:s, s:o}", "command", m->command, "sectors", sectors);
+}
+
+static int understand(json_t *answer, struct volume_progress *ret, struct error *err)
+{
+	const char *stopped = NULL;
+	json_int_t next, moved, lost, left;
+
+	if (json_unpack(answer, "{s:I, s:I, s:I, s:I, s?s}", "next", &next, "moved", &moved, "lost",
+			&lost, "left", &left, "stopped", &stopped) < 0)
+		return error_set(err, ENOTSUP, "the daemon is of another version; 'remapctl upgrade' "
+				 "lets it go on as this one");
+	*ret = (struct volume_progress){(sector_t)next, (uint64_t)moved, (uint64_t)lost,
+					(uint64_t)left};
+	return stopped ? error_set(err, EIO, "%s", stopped) : 0;
+}
+
+static int ask_once(const struct move *m, const struct sector_range *ranges, size_t count,
+		    struct volume_progress *ret, struct error *err)
+{
+	json_t *request = request_of(m, ranges, count), *answer = NULL;
+	int rc = request ? control_request(m->path, request, DAEMON_WAIT_MS, &answer, err)
+			 : error_set(err, ENOMEM, "not enough memory; end other programs");
+
+	json_decref(request);
+	if (rc == 0)
+		rc = understand(answer, ret, err);
+	json_decref(answer);
+	return rc;
+}
+
+static bool is_no_daemon(int rc)
+{
+	return rc == -ENOENT || rc == -ECONNREFUSED;
+}
+
+/*
+ * Asking again does no harm: what was done already is passed over. So a worker
+ * that is killed meanwhile is waited for.
+ */
+static int ask_again(const struct move *m, const struct sector_range *ranges, size_t count,
+		     struct volume_progress *ret, struct error *err)
+{
+	int rc = -EIO;
+
+	for (unsigned ms = 0; ms < SUCCESSOR_MS; ms += RETRY_MS) {
+		rc = ask_once(m, ranges, count, ret, err);
+		if ((!is_no_daemon(rc) && rc != -EPROTO) || !progress_pause(RETRY_MS))
+			break;
+	}
+	return rc;
+}
+
+static int move_here(const struct move *m, const struct sector_range *ranges, size_t count,
+		     struct volume_progress *ret, struct error *err)
+{
+	return strcmp(m->command, "mark") == 0
+	       ? volume_mark(m->volume, ranges, count, PATIENCE_MS, ret, err)
+	       : volume_unmap(m->volume, ranges, count, PATIENCE_MS, ret, err);
+}
+
+/* ---- all of them --------------------------------------------------------------- */
+
+static int step(struct move *m, bool first, const struct sector_range *ranges, size_t count,
+		struct volume_progress *ret, struct error *err)
+{
+	const struct volume_options o = {.opener = "remapctl " REMAPFS_VERSION};
+	int rc;
+
+	if (m->volume)
+		return move_here(m, ranges, count, ret, err);
+	if (!first)
+		return ask_again(m, ranges, count, ret, err);
+	rc = ask_once(m, ranges, count, ret, err);
+	if (rc == -EPROTO)
+		return ask_again(m, ranges, count, ret, err);
+	if (!is_no_daemon(rc))
+		return rc;
+	rc = volume_open(m->path, &o, &m->volume, err);
+	return rc < 0 ? rc : move_here(m, ranges, count, ret, err);
+}
+
+/* Drops what lies below next. */
+static void use_up(struct sector_range **ranges, size_t *count, sector_t next)
+{
+	while (*count && (*ranges)->start + (*ranges)->count <= next) {
+		++*ranges;
+		--*count;
+	}
+	if (*count && (*ranges)->start < next) {
+		(*ranges)->count -= next - (*ranges)->start;
+		(*ranges)->start = next;
+	}
+}
+
+static int move_all(struct move *m, struct sector_range *ranges, size_t count, uint32_t sector_size,
+		    struct error *err)
+{
+	uint64_t total = count_sectors(ranges, count);
+	bool first = true;
+
+	while (count) {
+		size_t n = count < RANGES_MAX ? count : RANGES_MAX;
+		struct volume_progress p = {.next = ranges->start};
+		int rc = step(m, first, ranges, n, &p, err);
+
+		first = false;
+		m->done.moved += p.moved;
+		m->done.lost += p.lost;
+		m->done.left += p.left;
+		if (rc < 0)
+			return rc;
+		if (p.next <= ranges->start)
+			return error_set(err, EPROTO, "the daemon does not go on; see its log, and try "
+					 "again");
+		use_up(&ranges, &count, p.next);
+		if (!progress_show(&m->progress, m->command,
+				   (total - count_sectors(ranges, count)) * sector_size,
+				   total * sector_size))
+			return error_set(err, EINTR, "interrupted; what was done stands, the same "
+					 "command goes on with the rest");
+	}
+	return 0;
+}
+
+int move_sectors(struct move *m, struct sector_range *ranges, size_t count, uint32_t sector_size,
+		 struct error *err)
+{
+	int rc, closed;
+
+	progress_begin(&m->progress, m->quiet);
+	rc = move_all(m, ranges, count, sector_size, err);
+	progress_end(&m->progress);
+	if (!m->volume)
+		return rc;
+	closed = volume_close(m->volume);
+	m->volume = NULL;
+	if (rc == 0 && closed < 0)
+		return error_set(err, -closed, "the volume did not close in order (%s); see its "
+				 "history", errno_name(-closed));
+	return rc;
+}
+
+int mark_sectors(struct move *m, struct sector_range *ranges, size_t count, uint32_t sector_size)
+{
+	uint64_t total = count_sectors(ranges, count);
+	struct error err = {0};
+	int rc;
+
+	m->command = "mark";
+	rc = move_sectors(m, ranges, count, sector_size, &err);
+	if (!m->quiet)
+		printf("%" PRIu64 " sectors: %" PRIu64 " moved to the spares, %" PRIu64
+		       " could not be read and are pending", total, m->done.moved, m->done.lost);
+	if (!m->quiet && rc == 0)
+		printf(", %" PRIu64 " were known before", total - m->done.moved - m->done.lost);
+	if (!m->quiet)
+		printf("\n");
+	fflush(stdout);
+	return rc < 0 ? refuse(&err) : EXIT_DONE;
+}
+
+int volume_shape_of(const char *path, struct volume_shape *ret, struct error *err)
+{
+	const struct store_volume *volume;
+	struct store *store;
+	int rc = store_open(path, STORE_READ, &store, err);
+
+	if (rc < 0)
+		return rc;
+	volume = store_volume(store);
+	*ret = (struct volume_shape){volume->sector_size, volume->main_sectors};
+	store_close(store);
+	return 0;
+}
+
+int take_block_size(const char *text, uint32_t *ret, struct error *err)
+{
+	uint64_t size;
+	int rc = parse_size(text, &size, err);
+
+	if (rc == 0 && (size == 0 || size % 512 || size > BLOCK_MAX))
+		rc = error_set(err, ERANGE, "blocks of %.60s are none of badblocks; give a multiple of "
+			       "512 bytes, such as 4096", text);
+	if (rc < 0) {
+		error_prefix(err, "-b");
+		return rc;
+	}
+	*ret = (uint32_t)size;
+	return 0;
+}

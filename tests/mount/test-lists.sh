@@ -1,0 +1,152 @@
+#!/bin/bash
+# Scenarios 19 and 20: lists of badblocks and ddrescue taken in and given out,
+# with the real programs; disk.img copied away with ddrescue while sectors of it
+# are lost; and sectors moved back to a main that was repaired. All of it on a
+# volume that is in use.
+. "$(dirname "$0")/lib.sh"
+requires root loop jq badblocks ddrescue
+
+main_fill 20M
+noise content 2048
+dd if=content of="$MAIN" bs="$SS" seek=1000 conv=notrunc status=none
+cp "$MAIN" before.img
+volume_make 20M 4M
+image_mount
+
+# The sectors that a list of blocks names.
+sectors_of() {
+  awk -v per=$(($2 / SS)) '{ for (i = 0; i < per; i++) print $1 * per + i }' "$1" | sort -n | xargs
+}
+bad_list() {
+  sql "$(each_sector bad_sectors sector)" | xargs
+}
+
+say "badblocks: the blocks that it finds are pending"
+bad="1000 1001 1003 2000 2001 2002 2003 30000"
+inject --sectors "$(tr ' ' , <<<"$bad")" --on read
+# On a block device it reads single blocks through the page cache, 4 KiB at a time.
+BOUND=200 bounded badblocks -b 512 -c 64 "$IMAGE" >found 2>badblocks.log || fail "badblocks: $(cat badblocks.log)"
+assert_eq "$(sectors_of found 512)" "$bad" "what badblocks finds"
+# Found by a read that failed: now from a volume that knows nothing of them.
+image_unmount
+bounded remapctl export --format badblocks -b 512 "$VOLUME" exported
+cmp found exported || fail "the export is not what badblocks found"
+rm "$VOLUME" "$SPARE"
+volume_make 20M 4M
+inject --sectors "$(tr ' ' , <<<"$bad")" --on read
+image_mount
+
+say "the same list, in the wrong block size"
+must_fail "(-b)" bounded remapctl import --format badblocks "$VOLUME" found
+assert_eq "$(bad_list)" "" "sectors known after a list that was refused"
+must_fail "outside main" bounded remapctl import --format badblocks -b 4096 --offset 19M "$VOLUME" found
+bounded remapctl import --format badblocks -b 512 --dry-run "$VOLUME" <found >told
+assert_eq "$(cat told)" "8 sectors in 4 pieces" "what --dry-run says"
+assert_eq "$(bad_list)" "" "sectors known after --dry-run"
+
+say "and in the right one: some can still be read"
+printf '%s\n' 3000 3001 >>found
+bounded remapctl import --format badblocks -b 512 "$VOLUME" found >told
+assert_eq "$(cat told)" "10 sectors: 2 moved to the spares, 8 could not be read and are pending, 0 were known before" "what import says"
+assert_eq "$(pending_sectors_list)" "$bad" "pending"
+assert_eq "$(remapped_sectors_list)" "3000 3001" "remapped"
+sector_read "$IMAGE" 2999 4 >seen
+piece content 1999 4 | cmp - seen || fail "what moved has changed"
+bounded remapctl import --format badblocks -b 512 "$VOLUME" found >told
+assert_eq "$(cat told)" "10 sectors: 0 moved to the spares, 0 could not be read and are pending, 10 were known before" "the same list again"
+
+say "ddrescue copies what can be read, and its map names what cannot"
+BOUND=200 bounded ddrescue -q "$IMAGE" new.img map 2>ddrescue.log ||
+  fail "ddrescue: $(cat ddrescue.log)"
+bounded ddrescuelog -b 512 -l- map >lost
+assert_eq "$(xargs <lost)" "$bad" "sectors that the map calls bad"
+assert_eq "$(bounded ddrescuelog -b 512 -l'?*/' map)" "" "blocks that ddrescue did not finish"
+# Everything else is there, and the lost sectors are not invented.
+cp before.img expected.img
+for sector in $bad; do
+  dd if=/dev/zero of=expected.img bs="$SS" seek="$sector" count=1 conv=notrunc status=none
+done
+cmp new.img expected.img || fail "the copy"
+
+say "the map comes in again, as ddrescue left it"
+bounded remapctl import --format ddrescue "$VOLUME" map >told
+assert_eq "$(cat told)" "8 sectors: 0 moved to the spares, 0 could not be read and are pending, 8 were known before" "the map of the same volume"
+for format in ddrescue badblocks json csv; do
+  rm -f again.volume again.spare
+  case $format in
+    ddrescue) bounded remapctl export --format ddrescue --state both "$VOLUME" list ;;
+    badblocks) bounded remapctl export --format badblocks -b 512 "$VOLUME" list ;;
+    *) bounded remapctl export --format $format "$VOLUME" list ;;
+  esac
+  BOUND=60 bounded remapctl create -q again.volume --main before.img --spare again.spare,size=4M
+  [ "$format" = badblocks ] && size=(-b 512) || size=()
+  bounded remapctl import -q --format $format "${size[@]}" again.volume list
+  assert_eq "$(VOLUME=again.volume bad_list)" "$(bad_list)" "sectors after a round trip as $format"
+done
+jq -e '.bad_sectors | length > 0' >/dev/null < <(bounded remapctl export --format json "$VOLUME") ||
+  fail "the exported json"
+
+say "ddrescue takes the exported map"
+bounded remapctl export --format ddrescue "$VOLUME" domain.map
+bounded ddrescuelog -t domain.map >ddrescuelog.log || fail "ddrescuelog -t: $(cat ddrescuelog.log)"
+assert_eq "$(bounded ddrescuelog -b 512 -l- domain.map | xargs)" "$bad" "the exported map"
+rm new.img
+BOUND=200 bounded ddrescue -q -m domain.map "$IMAGE" new.img new.map 2>ddrescue.log ||
+  fail "ddrescue -m: $(cat ddrescue.log)"
+assert_eq "$(bounded ddrescuelog -b 512 -l-'*/' new.map)" "" "errors met in a domain without the lost ones"
+cmp new.img expected.img || fail "the copy of the domain"
+
+say "marked and moved back under a load, while the worker is killed"
+loop_attach
+(
+  while [ ! -e stop ]; do
+    piece content 500 100 | sector_write "$R" 5000 100 && sector_read "$R" 5000 100 >read.back &&
+      piece content 500 100 | cmp -s - read.back || touch failed
+  done
+) &
+load=$!
+noise many 6000
+sector_write "$R" 10000 2000 <many
+piece many 2000 4000 | sector_write "$R" 12000 4000
+for round in 1 2 3; do
+  bounded remapctl mark -q "$VOLUME" --sectors 4990-5120,10000-15999 &
+  mark=$!
+  sleep 0.05
+  kill -9 "$(worker_pid)"
+  wait "$mark" || fail "mark: $?"
+  assert_eq "$(sql "SELECT sum(sectors) FROM remap WHERE main_sector BETWEEN 10000 AND 15999")" 6000 \
+    "moved in round $round"
+  bounded remapctl unmap -q "$VOLUME" &
+  unmap=$!
+  sleep 0.05
+  kill -9 "$(worker_pid)"
+  wait "$unmap" || fail "unmap: $?"
+  assert_eq "$(remapped_sectors_list)" "" "remapped after round $round"
+done
+touch stop
+wait "$load"
+[ ! -e failed ] || fail "a request failed or read something else"
+sector_read "$R" 10000 2000 >seen
+sector_read "$R" 12000 4000 >>seen
+assert_same seen many "what went to the spare and back"
+loop_detach
+
+say "what main does not hold stays"
+inject --sectors 20000-20003 --on write
+noise few 8
+sector_write "$IMAGE" 20000 4 <few
+bounded remapctl mark -q "$VOLUME" --sectors 20004-20007
+must_fail "4 sectors stay on the spares" bounded remapctl unmap "$VOLUME"
+assert_eq "$(remapped_sectors_list)" "20000 20001 20002 20003" "remapped"
+bounded remapctl inject "$VOLUME" clear >clear.log
+bounded remapctl unmap "$VOLUME" >told
+assert_eq "$(cat told)" "4 sectors are on main again" "what unmap says"
+
+say "without a daemon, and without the database"
+image_unmount
+bounded remapctl check "$VOLUME" >check.log || fail "check: $(cat check.log)"
+bounded remapctl mark -q "$VOLUME" --sectors 40-49
+bounded remapctl unmap -q "$VOLUME" --sectors 45-49
+assert_eq "$(remapped_sectors_list)" "40 41 42 43 44" "remapped here"
+bounded remapctl rebuild -q --force "$VOLUME" --main "$MAIN" --spare "$SPARE"
+assert_eq "$(remapped_sectors_list)" "40 41 42 43 44" "what a rebuild finds"
