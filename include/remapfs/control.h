@@ -9,6 +9,8 @@
  *   reload-faults  {"ok": true} once the faults of the database are in force
  *   add-spare      with id, uuid, path, offset, length: see volume_add_spare
  *   retire-spare   with id, lost: see volume_retire_spare
+ *   scrub          with action: start, pause, resume; and rate, below 0: the default, or
+ *                  that which it has: see volume_scrub_start
  *
  * and {"ok": false, "error": "…"} otherwise.
  */

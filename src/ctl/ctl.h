@@ -31,6 +31,7 @@ int run_attach(int argc, char **argv);
 int run_detach(int argc, char **argv);
 int run_add_spare(int argc, char **argv);
 int run_retire_spare(int argc, char **argv);
+int run_scrub(int argc, char **argv);
 int run_upgrade(int argc, char **argv);
 int run_check(int argc, char **argv);
 int run_rebuild(int argc, char **argv);

@@ -18,6 +18,7 @@ static const struct command commands[] = {
     {"detach", run_detach, "undo attach"},
     {"add-spare", run_add_spare, "give a volume one more spare, also while it is mounted"},
     {"retire-spare", run_retire_spare, "move everything off a spare, so that it can be taken away"},
+    {"scrub", run_scrub, "read everything, and find bad sectors before they hurt"},
     {"upgrade", run_upgrade, "let a mounted volume go on with the installed program"},
     {"check", run_check, "compare database and spares, and repair them"},
     {"rebuild", run_rebuild, "make a lost database anew from main and spares"},
