@@ -571,42 +571,39 @@ static void it_reads_at_idle_priority(void **state)
 
 /* ---- crashes ---------------------------------------------------------------------------------------- */
 
-/* Dies while it reads sector 16000, which takes long. */
+/* Dies while it reads the piece behind the one that is noted. */
 static int scrub_and_die(void *context)
 {
 	if (volume_open(context, &(struct volume_options){.opener = "who dies"}, &volume, &err) < 0 ||
 	    volume_scrub_start(volume, 0, &err) < 0)
 		return 99;
-	for (int ms = 0; look().done < 15872 * 512; ms += 10) {
+	for (int ms = 0; ask_number("SELECT sector FROM scrub") != 5120; ms += 10) {
 		if (ms > WAIT_MS)
 			return 98;
 		pause_ms(10);
 	}
-	/* One that is about to be written. */
-	pause_ms(200);
-	return look().done == 15872 * 512 ? 0 : 97;
+	pause_ms(100);
+	return look().done == 5120 * 512 ? 0 : 97;
 }
 
 static void a_crash_loses_no_piece(void **state)
 {
 	char path[4096];
-	uint64_t noted;
 
 	(void)state;
 	/* Its being found is noted at once, and with it how far it is. */
 	bad_sectors(5000, 1, FAULT_ON_READ);
-	add_fault((struct fault){.start = 16000, .count = 1, .on = FAULT_ON_READ, .error = EIO,
-				 .delay_ms = 1500});
+	bad_sectors(5200, 1, FAULT_ON_READ);
+	add_fault((struct fault){.start = 5200, .count = 1, .on = FAULT_ON_READ,
+				 .life = FAULT_TIMES, .times = 1, .delay_ms = 3000});
 	close_volume();
 	snprintf(path, sizeof(path), "%s", at("volume"));
 	assert_int_equal(in_child(scrub_and_die, path), 0);
 	open_volume();
 	assert_int_equal(look().scrub.state, SCRUB_RUNNING);
-	noted = look().done;
-	assert_true(noted > 5000 * 512);
-	assert_true(noted <= 15872 * 512);
+	assert_int_equal(look().done, 5120 * 512);
 	pause_ms(100);
-	assert_int_equal(look().done, noted);
+	assert_int_equal(look().done, 5120 * 512);
 	volume_scrub_continue(volume);
 	wait_for(SCRUB_DONE);
 	assert_int_equal(look().scrub.found.lost, 2);
@@ -714,6 +711,18 @@ static void assert_all_written(const struct writer *w)
 	}
 }
 
+/* What the writers write, and no further. How many sectors were moved. */
+static uint64_t scrub_areas(void)
+{
+	start(0);
+	for (int ms = 0; look().done < WRITERS * AREA * 512; ms += 10) {
+		assert_true(ms < WAIT_MS);
+		pause_ms(10);
+	}
+	assert_int_equal(volume_scrub_pause(volume, &err), 0);
+	return look().scrub.found.moved;
+}
+
 /* Sectors move while they are written: who comes later wins. */
 static void nothing_is_lost_under_load(void **state)
 {
@@ -729,7 +738,7 @@ static void nothing_is_lost_under_load(void **state)
 	for (unsigned round = 0; round < 3; round++) {
 		for (sector_t s = 0; s < WRITERS * AREA; s += 512)
 			add_fault(failing_times(ON_MAIN, s + 100 + round * 16, 2 + round % 2));
-		moved += scrub().moved;
+		moved += scrub_areas();
 	}
 	atomic_store(&enough, true);
 	for (unsigned i = 0; i < WRITERS; i++)
