@@ -168,6 +168,12 @@ static int ask(struct examiner *x, const struct extent *e)
 	return is_slow(v, began) ? ETIMEDOUT : 0;
 }
 
+/* One that is known to be gone is not asked again. */
+static bool is_asked(const struct spare *spare)
+{
+	return !spare_failed(spare) && spare_state(spare) != SPARE_LOST;
+}
+
 static int ask_slot(struct examiner *x, const struct extent *e)
 {
 	struct volume *v = x->volume;
@@ -179,7 +185,7 @@ static int ask_slot(struct examiner *x, const struct extent *e)
 	now = map_get(v->map, e->start, e->count);
 	/* Elsewhere by now: somebody has just written it. */
 	if (same_place(&now, e)) {
-		if (spare_failed(volume_spare(v, e->spare)))
+		if (!is_asked(volume_spare(v, e->spare)))
 			x->found.skipped += e->count;
 		else
 			rc = ask(x, e);
@@ -483,7 +489,6 @@ int examine(struct examiner *x, sector_t start, uint64_t count, struct scrub_cou
 	x->found = (struct scrub_counts){0};
 	rc = examine_piece(x, start, count);
 	*ret_why = x->why;
-	if (rc == 0)
-		*ret_found = x->found;
+	*ret_found = x->found;
 	return rc;
 }

@@ -18,9 +18,9 @@ struct examiner *examiner_new(struct volume *);
 void examiner_free(struct examiner *);
 
 /*
- * At most EXAMINE_BYTES of sectors. *ret_found is set with 0 only. -EINTR: the
- * scrub's thread is to stop. -EIO: main or a spare is gone, and *ret_why says so;
- * nothing became pending for that.
+ * At most EXAMINE_BYTES of sectors. -EINTR: the scrub's thread is to stop. -EIO:
+ * main or a spare is gone, and *ret_why says so; nothing became pending for that.
+ * With both, *ret_found is what was found so far, and is not found again.
  */
 int examine(struct examiner *, sector_t start, uint64_t count, struct scrub_counts *ret_found,
 	    const char **ret_why);

@@ -167,8 +167,9 @@ static bool add_counts(struct scrub_counts *to, const struct scrub_counts *found
 	return found->lost || found->weak || found->cured || found->unsteady;
 }
 
-/* The piece has been examined. Whether that is worth noting at once. */
-static bool advance(struct volume *v, const struct piece *p, const struct scrub_counts *found)
+/* The piece, or some of it, has been examined. Whether that is worth noting at once. */
+static bool advance(struct volume *v, const struct piece *p, const struct scrub_counts *found,
+		    bool whole)
 {
 	struct scrub *s = &v->scrub;
 	HOLD_LOCK(&s->lock);
@@ -176,7 +177,8 @@ static bool advance(struct volume *v, const struct piece *p, const struct scrub_
 	/* Another one may have been started meanwhile. */
 	if (s->run != p->run)
 		return false;
-	s->now.sector = p->start + p->count;
+	if (whole)
+		s->now.sector = p->start + p->count;
 	return add_counts(&s->now.found, found);
 }
 
@@ -241,13 +243,15 @@ static bool scrub_piece(struct volume *v, const struct piece *p, int64_t *saved_
 	const char *why;
 	int rc = examine(s->examiner, p->start, p->count, &found, &why);
 
+	bool told = advance(v, p, &found, rc == 0);
+
 	if (rc == -EINTR)
 		return false;
 	if (rc < 0) {
 		stop_for(v, p, why);
 		return true;
 	}
-	if (advance(v, p, &found) || now_ms() - *saved_ms >= SAVE_MS) {
+	if (told || now_ms() - *saved_ms >= SAVE_MS) {
 		save(v);
 		*saved_ms = now_ms();
 	}
