@@ -12,6 +12,8 @@
  *   mark, unmap    with sectors, [[start, count], …]: {"ok": true, "next": …,
  *                  "moved": …, "lost": …, "left": …}, see struct
  *                  volume_progress, and "stopped": "…" when it failed on the way
+ *   scrub          with action: start, pause, resume; and rate, below 0: the default, or
+ *                  that which it has: see volume_scrub_start
  *
  * and {"ok": false, "error": "…"} otherwise.
  */

@@ -188,6 +188,29 @@ int store_shrink_log(struct store *);
 /* Copies as much of the log as can be, so that it is found without the log too. */
 int store_empty_log(struct store *);
 
+/* How far the scrub is: see volume_scrub_start. */
+enum scrub_state { SCRUB_NONE, SCRUB_RUNNING, SCRUB_PAUSED, SCRUB_DONE };
+const char *scrub_state_name(enum scrub_state);
+
+struct scrub_counts {
+	uint64_t lost;     /* sectors that could not be read: now pending */
+	uint64_t weak;     /* sectors that could be read only on a retry, or slowly */
+	uint64_t moved;    /* of these: to a spare, or to another slot */
+	uint64_t cured;    /* pending sectors that could be read again */
+	uint64_t unsteady; /* places where a read failed that then could not be pinned down */
+	uint64_t skipped;  /* sectors that were not read */
+};
+
+struct store_scrub {
+	enum scrub_state state;
+	uint64_t rate;   /* bytes a second at most; 0: no bound */
+	sector_t sector; /* all before it have been read */
+	struct scrub_counts found;
+	char at[32]; /* when this was written, UTC; not read by store_write_scrub */
+};
+/* SCRUB_NONE: there never was one. */
+int store_read_scrub(struct store *, struct store_scrub *ret);
+
 /* ---- tables for people ------------------------------------------------------ */
 
 enum store_table { STORE_REMAPS, STORE_PENDING, STORE_HISTORY, STORE_FAULTS };
@@ -244,6 +267,9 @@ int store_set_spare_state(struct store *, spare_id_t, enum spare_state);
 /* Slots that are bad already are passed over. */
 int store_add_bad_slots(struct store *, spare_id_t, slot_t first, uint64_t count, int error);
 
+/* Not SCRUB_NONE. Replaces what was there. */
+int store_write_scrub(struct store *, const struct store_scrub *);
+
 enum event_kind {
 	EVENT_CREATED,         /* the volume was made */
 	EVENT_OPENED,          /* by a daemon */
@@ -251,7 +277,7 @@ enum event_kind {
 	EVENT_REMAPPED,        /* sectors of main now live on a spare */
 	EVENT_MOVED,           /* remapped sectors went to other slots */
 	EVENT_PENDING,         /* sectors could not be read and have no copy */
-	EVENT_CURED,           /* pending sectors were written and verified in place */
+	EVENT_CURED,           /* pending sectors were written and verified in place, or read again */
 	EVENT_SLOT_BAD,        /* slots will not be used again */
 	EVENT_WRITE_FAILED,    /* a write was answered with an error */
 	EVENT_SPARES_FULL,     /* there was no slot for a sector */
@@ -273,6 +299,10 @@ enum event_kind {
 	EVENT_SPARE_RETIRED,   /* … holds nothing any more, and is not used */
 	EVENT_SPARE_LOST,      /* one was given up with all that was on it */
 	EVENT_UNMAPPED,        /* sectors live on main again, written there and verified */
+	EVENT_SCRUB_STARTED,
+	EVENT_SCRUB_PAUSED,    /* by an operator, or because a device is gone */
+	EVENT_SCRUB_RESUMED,
+	EVENT_SCRUB_DONE,      /* everything has been read: what was found */
 };
 
 struct event {

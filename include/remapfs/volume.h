@@ -63,6 +63,8 @@ struct volume_options {
 	 * discard and a zeroing give up. 0: 10 s. See docs/guarantees.md.
 	 */
 	unsigned isolation_ms;
+	/* A scrub takes a sector whose reading takes longer for a weak one. 0: 1 s. */
+	unsigned slow_ms;
 	/* How long to wait for another process to let go of the volume. */
 	unsigned lock_wait_ms;
 	bool locked; /* the caller holds volume_lock */
@@ -186,6 +188,46 @@ int volume_mark(struct volume *, const struct sector_range *ranges, size_t count
  */
 int volume_unmap(struct volume *, const struct sector_range *ranges, size_t count,
 		 unsigned patience_ms, struct volume_progress *ret, struct error *err);
+
+/* ---- scrub ------------------------------------------------------------------- */
+
+#define SCRUB_RATE_DEFAULT (UINT64_C(32) << 20)
+#define SCRUB_RATE_MIN (UINT64_C(64) << 10)
+
+/*
+ * Reads every sector from where it lives, on a thread of its own that gives way
+ * to requests, at most `rate` bytes a second (at least SCRUB_RATE_MIN; 0: no
+ * bound). What cannot be read becomes pending. What could be read only on a
+ * retry, or took longer than slow_ms twice while its neighbours did not, is
+ * weak, and is moved. Pending sectors of main are read once more, and cleared if
+ * they were lost since the volume was opened and nobody began to write them
+ * since. With read_only and no_remap nothing is moved or cleared; with no_remap
+ * nothing becomes pending either.
+ *
+ * How far it is stands in the database, so that it can go on after a crash. It
+ * pauses by itself when main or a spare is gone: contract 7.
+ *
+ * err has the line. -EBUSY (start: one is running), -EINVAL (pause, resume:
+ * there is none to pause or to resume; the rate), -ENOMEM, -EAGAIN (no thread),
+ * and those of the commit. Pausing a paused one and resuming a running one
+ * succeed. resume with SCRUB_RATE_SAME keeps the rate.
+ */
+#define SCRUB_RATE_SAME UINT64_MAX
+int volume_scrub_start(struct volume *, uint64_t rate, struct error *err);
+int volume_scrub_pause(struct volume *, struct error *err);
+int volume_scrub_resume(struct volume *, uint64_t rate, struct error *err);
+/* After volume_open: one that was running goes on. */
+void volume_scrub_continue(struct volume *);
+
+struct volume_scrub {
+	struct store_scrub scrub;
+	char reason[120];          /* why it paused by itself; "": it did not */
+	uint64_t done, total;      /* bytes */
+	uint64_t bytes_per_second; /* since it was begun or resumed, or the volume opened */
+	uint64_t seconds_left;     /* at this pace; 0: not known */
+};
+/* As volume_status. */
+void volume_scrub_look(struct volume *, struct volume_scrub *ret);
 
 /* ---- faults that are simulated ------------------------------------------------ */
 

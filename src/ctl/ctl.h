@@ -35,6 +35,7 @@ int run_mark(int argc, char **argv);
 int run_unmap(int argc, char **argv);
 int run_import(int argc, char **argv);
 int run_export(int argc, char **argv);
+int run_scrub(int argc, char **argv);
 int run_upgrade(int argc, char **argv);
 int run_check(int argc, char **argv);
 int run_rebuild(int argc, char **argv);

@@ -22,6 +22,7 @@ static const struct command commands[] = {
     {"unmap", run_unmap, "move sectors back to a main that was repaired or replaced"},
     {"import", run_import, "take the sectors of a badblocks or ddrescue list for bad"},
     {"export", run_export, "write the bad sectors as such a list"},
+    {"scrub", run_scrub, "read everything, and find bad sectors before they hurt"},
     {"upgrade", run_upgrade, "let a mounted volume go on with the installed program"},
     {"check", run_check, "compare database and spares, and repair them"},
     {"rebuild", run_rebuild, "make a lost database anew from main and spares"},

@@ -13,9 +13,10 @@ static double seconds_between(const struct timespec *from, const struct timespec
 	return (double)(to->tv_sec - from->tv_sec) + (double)(to->tv_nsec - from->tv_nsec) / 1e9;
 }
 
-static void print_progress(const char *what, uint64_t done, uint64_t total, double seconds)
+static void print_progress(const char *what, uint64_t from, uint64_t done, uint64_t total,
+			   double seconds)
 {
-	double rate = seconds > 0 ? (double)done / seconds : 0;
+	double rate = seconds > 0 && done > from ? (double)(done - from) / seconds : 0;
 	uint64_t left = rate > 0 ? (uint64_t)((double)(total - done) / rate + 0.5) : 0;
 	char rate_text[32];
 
@@ -60,7 +61,7 @@ bool progress_show(void *context, const char *what, uint64_t done, uint64_t tota
 	}
 	progress->shown = now;
 	progress->line_open = true;
-	print_progress(what, done, total, seconds_between(&progress->began, &now));
+	print_progress(what, progress->from, done, total, seconds_between(&progress->began, &now));
 	return !interrupted;
 }
 

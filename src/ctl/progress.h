@@ -10,6 +10,7 @@ struct progress {
 	const char *what; /* the step that is under way */
 	struct timespec began, shown;
 	bool visible, line_open;
+	uint64_t from; /* where the step began: the pace is that of what came since */
 };
 
 /* From here on Ctrl-C does not end the process but is told by the others. */

@@ -37,6 +37,7 @@ struct status {
 	uint64_t *used, *bad; /* slots of each spare */
 	struct store_totals totals;
 	uint64_t slots, bad_slots, free_slots;
+	struct store_scrub scrub; /* as noted a few seconds ago */
 	json_t *daemon; /* what it said, or NULL: asked first, so that another database that took
 			   the place of its own is not opened: SQLite would delete its log */
 	bool no_daemon; /* none runs; otherwise without an answer: */
@@ -293,6 +294,31 @@ static void print_daemon(const struct status *status)
 	     daemon_number(status, "errors"), daemon_number(status, "commits"));
 }
 
+/* One that is under way: how far it is now knows the daemon alone. */
+static void print_scrub(const struct status *status)
+{
+	const json_t *scrub = json_object_get(status->daemon, "scrub");
+	const char *reason = json_string_value(json_object_get(scrub, "reason"));
+	uint64_t done = (uint64_t)json_integer_value(json_object_get(scrub, "done"));
+	uint64_t left = (uint64_t)json_integer_value(json_object_get(scrub, "seconds_left"));
+	uint64_t pace = (uint64_t)json_integer_value(json_object_get(scrub, "bytes_per_second"));
+	enum scrub_state state = status->scrub.state;
+	double percent = 100 / (double)status->volume->main_sectors / status->volume->sector_size;
+	char size[32];
+
+	if (!scrub)
+		done = status->scrub.sector * status->volume->sector_size;
+	percent *= (double)done;
+	if (state == SCRUB_PAUSED)
+		line("scrub", "paused at %.1f%%%s%s", percent, reason && *reason ? ": " : "",
+		     reason ? reason : "");
+	else if (state == SCRUB_RUNNING && !scrub)
+		line("scrub", "interrupted at %.1f%%; goes on at the next mount", percent);
+	else if (state == SCRUB_RUNNING)
+		line("scrub", "%.1f%% read, %s/s, %" PRIu64 ":%02" PRIu64 ":%02" PRIu64 " left", percent,
+		     format_size(size, pace), left / 3600, left / 60 % 60, left % 60);
+}
+
 static void print_lines(const struct status *status)
 {
 	const struct store_volume *volume = status->volume;
@@ -318,6 +344,7 @@ static void print_lines(const struct status *status)
 		line("faults", "%" PRIu64 " sector%s simulated as bad: this is not how the disk "
 		     "really is", totals->faults, plural(totals->faults));
 	line("events", "%" PRIu64, totals->events);
+	print_scrub(status);
 	print_daemon(status);
 }
 
@@ -388,6 +415,7 @@ static int show(struct status *status, struct store *store, bool json)
 {
 	int rc = store_totals(store, &status->totals);
 
+	rc = rc < 0 ? rc : store_read_scrub(store, &status->scrub);
 	status->volume = store_volume(store);
 	status->spares = store_spares(store, &status->spare_count);
 	if (!rc)

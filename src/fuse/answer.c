@@ -11,6 +11,25 @@
 /* What one request to move sectors may take, but for a dying disk. */
 #define MOVE_MS 1000
 
+static json_t *scrub_status(struct volume *v)
+{
+	const struct scrub_counts *found;
+	struct volume_scrub s;
+
+	volume_scrub_look(v, &s);
+	found = &s.scrub.found;
+	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+			 "state", scrub_state_name(s.scrub.state), "reason", s.reason,
+			 "rate", (json_int_t)s.scrub.rate, "done", (json_int_t)s.done,
+			 "total", (json_int_t)s.total,
+			 "bytes_per_second", (json_int_t)s.bytes_per_second,
+			 "seconds_left", (json_int_t)s.seconds_left,
+			 "lost", (json_int_t)found->lost, "weak", (json_int_t)found->weak,
+			 "moved", (json_int_t)found->moved, "cured", (json_int_t)found->cured,
+			 "unsteady", (json_int_t)found->unsteady,
+			 "skipped", (json_int_t)found->skipped);
+}
+
 static json_t *status(const struct answering *a)
 {
 	struct volume_status s;
@@ -20,7 +39,7 @@ static json_t *status(const struct answering *a)
 	snprintf(image, sizeof(image), "%s/%s", a->options->mountpoint, IMAGE_NAME);
 	return json_pack("{s:b, s:i, s:i, s:s, s:s, s:s, s:b, s:b,"
 			 " s:s, s:s, s:b, s:b, s:b, s:b, s:b,"
-			 " s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:I, s:b}",
+			 " s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:I, s:b, s:o}",
 			 "ok", 1, "pid", getppid() == a->supervisor ? (int)a->supervisor : (int)getpid(), "worker_pid", (int)getpid(),
 			 "version", REMAPFS_VERSION, "mountpoint", a->options->mountpoint, "image", image,
 			 "read_only", a->options->read_only, "no_remap", a->options->no_remap,
@@ -36,7 +55,8 @@ static json_t *status(const struct answering *a)
 			 "commits", (json_int_t)s.commits, "map_bytes", (json_int_t)s.map_bytes,
 			 "commit_error", s.commit_error ? errno_name(s.commit_error) : "",
 			 "misplaced", s.misplaced,
-			 "log_bytes", (json_int_t)s.log_bytes, "log_stuck", s.log_stuck);
+			 "log_bytes", (json_int_t)s.log_bytes, "log_stuck", s.log_stuck,
+			 "scrub", scrub_status(a->volume));
 }
 
 static json_t *reload_faults(const struct answering *a)
@@ -131,6 +151,29 @@ static json_t *move_sectors(const struct answering *a, json_t *request,
 			 (json_int_t)p.left, "stopped", rc < 0 ? err.text : NULL);
 }
 
+/* A rate below 0: that which it has. */
+static json_t *scrub(const struct answering *a, json_t *request)
+{
+	struct error err = {""};
+	const char *action;
+	json_int_t rate;
+	uint64_t wanted;
+	int rc;
+
+	if (json_unpack(request, "{s:s, s:I}", "action", &action, "rate", &rate) < 0)
+		return NULL;
+	wanted = rate < 0 ? SCRUB_RATE_SAME : (uint64_t)rate;
+	if (strcmp(action, "start") == 0)
+		rc = volume_scrub_start(a->volume, rate < 0 ? SCRUB_RATE_DEFAULT : wanted, &err);
+	else if (strcmp(action, "resume") == 0)
+		rc = volume_scrub_resume(a->volume, wanted, &err);
+	else if (strcmp(action, "pause") == 0)
+		rc = volume_scrub_pause(a->volume, &err);
+	else
+		return NULL;
+	return said(rc, &err);
+}
+
 static json_t *look(void *context, const char *command)
 {
 	return strcmp(command, "status") == 0 ? status(context) : NULL;
@@ -148,6 +191,8 @@ static json_t *act(void *context, const char *command, json_t *request)
 		return move_sectors(context, request, volume_mark);
 	if (strcmp(command, "unmap") == 0)
 		return move_sectors(context, request, volume_unmap);
+	if (strcmp(command, "scrub") == 0)
+		return scrub(context, request);
 	return NULL;
 }
 

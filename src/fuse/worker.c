@@ -107,6 +107,7 @@ static int start(struct worker *w, const char *refused, struct error *err)
 	rc = rc < 0 ? rc : session_start(w->session, w->options->threads, err);
 	if (rc < 0)
 		return rc;
+	volume_scrub_continue(w->image.volume);
 	/* Before the word: whoever gets it may close the terminal. */
 	tell_limits(w, refused);
 	if (w->shared->background)

@@ -34,6 +34,10 @@ static const char *const names[] = {
 	[EVENT_SPARE_RETIRED] = "spare_retired",
 	[EVENT_SPARE_LOST] = "spare_lost",
 	[EVENT_UNMAPPED] = "unmapped",
+	[EVENT_SCRUB_STARTED] = "scrub_started",
+	[EVENT_SCRUB_PAUSED] = "scrub_paused",
+	[EVENT_SCRUB_RESUMED] = "scrub_resumed",
+	[EVENT_SCRUB_DONE] = "scrub_done",
 };
 
 int store_add_event(struct store *s, const struct event *e)

@@ -73,6 +73,11 @@ static const char *const sql[SQL_COUNT] = {
 	[SQL_FAULT_DELETE_ALL] = "DELETE FROM fault",
 	[SQL_FAULT_DELETE_IN] = "DELETE FROM fault WHERE spare_id IS ?1 AND sector < ?3 AND"
 				" sector + sectors > ?2",
+	[SQL_SCRUB_READ] = "SELECT state, rate, sector, lost, weak, moved, cured, unsteady, skipped, at"
+			   " FROM scrub",
+	[SQL_SCRUB_WRITE] = "INSERT OR REPLACE INTO scrub (id, state, rate, sector, lost, weak,"
+			    " moved, cured, unsteady, skipped, at)"
+			    " VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, " NOW ")",
 	[SQL_TOTALS] = "SELECT (SELECT coalesce(sum(sectors), 0) FROM remap),"
 		       " (SELECT coalesce(sum(sectors), 0) FROM pending),"
 		       " (SELECT count(*) FROM remap),"

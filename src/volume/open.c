@@ -198,6 +198,7 @@ static int load_map(struct volume *v, struct error *err)
 {
 	int rc = map_new(v->sectors, &v->map);
 
+	rc = rc < 0 ? rc : map_new(v->sectors, &v->untouched);
 	rc = rc < 0 ? rc : store_each_extent(v->store, load_extent, v);
 	rc = rc < 0 ? rc : store_each_bad_slots(v->store, load_bad_slots, v);
 	if (rc == -ENOMEM)
@@ -282,6 +283,7 @@ static int prepare(struct volume *v, struct error *err)
 	pthread_mutex_init(&v->marking, NULL);
 	pthread_mutex_init(&v->membership, NULL);
 	background_init(&v->emptying);
+	scrub_init(&v->scrub);
 	rc = posix_memalign(&v->zeros, VOLUME_ALIGNMENT, ZEROS_BYTES);
 	if (rc)
 		return error_set(err, rc, "out of memory; end other programs");
@@ -302,6 +304,7 @@ static int open_all(struct volume *v, const char *path, struct error *err)
 	rc = open_main(v, err);
 	rc = rc < 0 ? rc : open_spares(v, err);
 	rc = rc < 0 ? rc : load_map(v, err);
+	rc = rc < 0 ? rc : scrub_load(v, err);
 	rc = rc < 0 ? rc : reconcile(v, err);
 	if (rc == 0)
 		tell_wiped_spare(v);
@@ -318,6 +321,7 @@ static void release(struct volume *v)
 	device_close(v->main);
 	spare_set_clear(&v->spares);
 	map_free(v->map);
+	map_free(v->untouched);
 	change_clear(&v->opening);
 	store_close(v->store);
 	if (v->lock_fd >= 0)
@@ -326,6 +330,7 @@ static void release(struct volume *v)
 	pthread_mutex_destroy(&v->marking);
 	pthread_mutex_destroy(&v->membership);
 	background_destroy(&v->emptying);
+	scrub_destroy(&v->scrub);
 	pthread_mutex_destroy(&v->flushing);
 	free(v->zeros);
 	free(v);
@@ -367,6 +372,7 @@ int volume_close(struct volume *v)
 	struct event event = {.kind = EVENT_CLOSED};
 	int rc, stop;
 
+	scrub_end(v);
 	background_stop(&v->emptying);
 	rc = volume_flush(v);
 	/* So that a rebuild need not ask whether slots still hold what they were given. */

@@ -7,6 +7,13 @@
  *
  * A pending sector remembers where it was: what a failed slot held must not be
  * looked for on main, where there is older data (contract 2).
+ *
+ * Those of main that were lost since the volume was opened, and that nobody
+ * began to write since, are remembered as untouched: could they be read again,
+ * what main holds is what was acknowledged last. A write that began and failed
+ * may have changed main; and before this opening main was anybody's: a copy of
+ * it that was put in its place has zeros there, and so has a sector that hdparm
+ * repaired.
  */
 #include "volume/volume_impl.h"
 
@@ -36,8 +43,11 @@ static void mark_part(struct volume *v, struct change *change, struct extent par
 	if (change_extent(change, &part, error) < 0)
 		return;
 	change_event(change, &event);
-	if (part.spare == ON_MAIN)
+	if (part.spare == ON_MAIN) {
+		/* Without memory it just cannot be cleared by reading. */
+		map_set(v->untouched, &part);
 		return;
+	}
 	spare_mark_bad(volume_spare(v, part.spare), part.slot, part.count);
 	if (change_bad(change, part.spare, part.slot, part.count, error) < 0)
 		atomic_store(&v->in_doubt, true);
@@ -69,4 +79,19 @@ void mark_pending(struct volume *v, const struct settlement *lost)
 	if (change.extent_count)
 		record_change(v, &change);
 	change_clear(&change);
+}
+
+bool is_untouched(struct volume *v, sector_t sector)
+{
+	struct extent now = map_get(v->map, sector, 1);
+
+	return now.state == SECTOR_PENDING && now.spare == ON_MAIN &&
+	       map_get(v->untouched, sector, 1).state == SECTOR_PENDING;
+}
+
+int touch(struct volume *v, sector_t start, uint64_t count)
+{
+	const struct extent e = {.start = start, .count = count, .state = SECTOR_GOOD};
+
+	return map_set(v->untouched, &e);
 }

@@ -95,6 +95,13 @@ bool range_try_own(struct range_locks *locks, struct range_ticket *t, sector_t s
 	return t->granted;
 }
 
+bool range_any(struct range_locks *locks)
+{
+	HOLD_LOCK(&locks->lock);
+
+	return locks->first != NULL;
+}
+
 void range_unlock(struct range_locks *locks, struct range_ticket *t)
 {
 	HOLD_LOCK(&locks->lock);

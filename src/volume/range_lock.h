@@ -44,6 +44,9 @@ void range_own(struct range_locks *, struct range_ticket *, sector_t start, uint
 bool range_try_own(struct range_locks *, struct range_ticket *, sector_t start, uint64_t count,
 		   const struct range_ticket *mine);
 
+/* Whether anybody has a range, or waits for one. */
+bool range_any(struct range_locks *);
+
 void range_unlock(struct range_locks *, struct range_ticket *);
 
 #endif

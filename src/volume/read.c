@@ -19,10 +19,9 @@ struct read_isolation {
 	bool out_of_time;
 };
 
-/* Reads part of an extent that is not pending. */
-static int read_extent(struct volume *v, const struct extent *e, void *buf)
+int read_extent(struct volume *v, const struct extent *e, void *buf)
 {
-	if (e->state == SECTOR_GOOD)
+	if (e->spare == ON_MAIN)
 		return device_read(v->main, buf, bytes_of(v, e->count), bytes_of(v, e->start));
 	return spare_read(volume_spare(v, e->spare), buf, e->slot, e->count);
 }

@@ -311,7 +311,9 @@ static int leave_slots(struct volume *v, struct change *change, const struct mov
 
 	if (m->from.state != SECTOR_REMAPPED || !m->error)
 		return 0;
-	if (judge_spare(v, volume_spare(v, m->from.spare), m->error, true) < 0)
+	/* One that is only slow did answer. */
+	if (m->error != ETIMEDOUT &&
+	    judge_spare(v, volume_spare(v, m->from.spare), m->error, true) < 0)
 		return 0;
 	rc = change_bad(change, m->from.spare, m->from.slot, m->from.count, m->error);
 	return rc < 0 ? rc : change_event(change, &event);

@@ -4,6 +4,7 @@
  *
  * Locks, in the order in which they may be taken:
  *   range lock (locks)  -> marking -> those inside map, spare, committer
+ *   saving of the scrub -> those inside committer, scrub
  * Nothing waits for a range lock while it holds another lock or another range.
  */
 #ifndef VOLUME_IMPL_H
@@ -19,6 +20,7 @@
 #include "volume/background.h"
 #include "volume/commit.h"
 #include "volume/range_lock.h"
+#include "volume/scrub.h"
 #include "volume/spare_set.h"
 
 #define ZEROS_BYTES (1u << 20)
@@ -51,6 +53,8 @@ struct volume {
 	struct background emptying; /* of retiring spares */
 	_Atomic(const char *) stuck; /* why they cannot be emptied; NULL: they can */
 	struct map *map;
+	struct map *untouched; /* pending sectors that main may hold as they were: pending.c */
+	struct scrub scrub;
 	struct store *store;
 	struct committer committer;
 	struct change opening; /* what is to be recorded of the opening, before that can be */
@@ -96,6 +100,8 @@ struct request {
 /* Shared or owned. */
 int read_sectors(struct volume *, const struct request *, void *buf, sector_t start,
 		 uint64_t count);
+/* Part of an extent, from where it is (or was, if it is pending). Errors: those of the device. */
+int read_extent(struct volume *, const struct extent *, void *buf);
 /* Owned. */
 int write_sectors(struct volume *, struct request *, const void *buf, sector_t start,
 		  uint64_t count);
@@ -174,6 +180,14 @@ int flush_main(struct volume *);
  * is shared or owned.
  */
 void mark_pending(struct volume *, const struct settlement *lost);
+
+/*
+ * Whether a sector is pending and what main holds of it, could it be read, is
+ * what was acknowledged last. Shared or owned.
+ */
+bool is_untouched(struct volume *, sector_t);
+/* It is not from now on: before a write to it, and when it is cured. Owned. -ENOMEM. */
+int touch(struct volume *, sector_t start, uint64_t count);
 
 /* ---- reconcile.c: while the volume is opened ---------------------------------------------- */
 

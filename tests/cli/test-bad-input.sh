@@ -237,7 +237,7 @@ test_top_level()
 	works remapctl -h
 	works remapctl --version
 	works remapctl -V
-	for name in create status list pending history inject attach detach check rebuild; do
+	for name in create status list pending history inject attach detach check rebuild scrub; do
 		works remapctl "$name" --help
 		works remapctl "$name" -h
 	done
@@ -250,6 +250,16 @@ test_readers()
 {
 	local name file
 
+	refused 2 remapctl scrub
+	refused 2 remapctl scrub v.db begin
+	refused 2 remapctl scrub v.db start extra
+	refused 2 remapctl scrub v.db start --rate 1
+	refused 2 remapctl scrub v.db start --rate=-1
+	refused 2 remapctl scrub v.db start --json
+	refused 2 remapctl scrub v.db pause --wait
+	refused 2 remapctl scrub v.db status --rate 1M
+	refused 1 remapctl scrub missing.db start
+	works remapctl scrub v.db -J
 	for name in status list pending history; do
 		refused 2 remapctl "$name"
 		refused 2 remapctl "$name" ''
