@@ -13,6 +13,7 @@ static const struct command commands[] = {
     {"list", run_list, "list the sectors that live on a spare"},
     {"pending", run_pending, "list the sectors that are lost until written"},
     {"history", run_history, "list everything that happened to a volume"},
+    {"map", run_map, "show the disk and its spares as blocks"},
     {"inject", run_inject, "simulate bad sectors"},
     {"attach", run_attach, "make a block device of a mounted volume"},
     {"detach", run_detach, "undo attach"},
