@@ -35,6 +35,7 @@ int run_upgrade(int argc, char **argv);
 int run_check(int argc, char **argv);
 int run_rebuild(int argc, char **argv);
 int run_map(int argc, char **argv);
+int run_metrics(int argc, char **argv);
 
 /* ---- ends that are told (usage.c) -------------------------------------------- */
 

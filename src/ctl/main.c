@@ -14,6 +14,7 @@ static const struct command commands[] = {
     {"pending", run_pending, "list the sectors that are lost until written"},
     {"history", run_history, "list everything that happened to a volume"},
     {"map", run_map, "show the disk and its spares as blocks"},
+    {"metrics", run_metrics, "print the figures of a volume for Prometheus"},
     {"inject", run_inject, "simulate bad sectors"},
     {"attach", run_attach, "make a block device of a mounted volume"},
     {"detach", run_detach, "undo attach"},
