@@ -36,6 +36,7 @@ int run_check(int argc, char **argv);
 int run_rebuild(int argc, char **argv);
 int run_map(int argc, char **argv);
 int run_metrics(int argc, char **argv);
+int run_health(int argc, char **argv);
 
 /* ---- ends that are told (usage.c) -------------------------------------------- */
 

@@ -15,6 +15,7 @@ static const struct command commands[] = {
     {"history", run_history, "list everything that happened to a volume"},
     {"map", run_map, "show the disk and its spares as blocks"},
     {"metrics", run_metrics, "print the figures of a volume for Prometheus"},
+    {"health", run_health, "say in one line how a volume is, for monitoring"},
     {"inject", run_inject, "simulate bad sectors"},
     {"attach", run_attach, "make a block device of a mounted volume"},
     {"detach", run_detach, "undo attach"},
