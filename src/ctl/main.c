@@ -16,6 +16,7 @@ static const struct command commands[] = {
     {"map", run_map, "show the disk and its spares as blocks"},
     {"metrics", run_metrics, "print the figures of a volume for Prometheus"},
     {"health", run_health, "say in one line how a volume is, for monitoring"},
+    {"doctor", run_doctor, "look for what is in the way, and say what to do about it"},
     {"inject", run_inject, "simulate bad sectors"},
     {"attach", run_attach, "make a block device of a mounted volume"},
     {"detach", run_detach, "undo attach"},

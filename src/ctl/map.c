@@ -1,5 +1,6 @@
 /* remapctl map: the disk and its spares as blocks in the terminal. */
 #include "ctl/cells.h"
+#include "ctl/color.h"
 #include "ctl/status.h"
 
 #include "remapfs/cleanup.h"
@@ -265,28 +266,6 @@ static uint64_t width_of_output(void)
 									     : size.ws_col;
 }
 
-/* https://no-color.org: set and not empty, whatever it says. */
-static bool color_by_itself(void)
-{
-	const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
-
-	return isatty(STDOUT_FILENO) && term && *term && strcmp(term, "dumb") != 0 &&
-	       !(no_color && *no_color);
-}
-
-static int read_color(const char *when, bool *ret)
-{
-	if (!when || strcmp(when, "always") == 0)
-		*ret = true;
-	else if (strcmp(when, "never") == 0)
-		*ret = false;
-	else if (strcmp(when, "auto") == 0)
-		*ret = color_by_itself();
-	else
-		return misuse("map", "--color is auto, always or never, not '%.60s'", when);
-	return 0;
-}
-
 static int read_count(const char *option, const char *text, uint64_t min, uint64_t max,
 		      uint64_t *ret)
 {
@@ -305,7 +284,7 @@ static int take_option(int c, struct map_options *o)
 {
 	switch (c) {
 	case OPTION_COLOR:
-		return read_color(optarg, &o->color);
+		return color_option("map", optarg, &o->color);
 	case OPTION_WIDTH:
 		return read_count("--width", optarg, WIDTH_MIN, WIDTH_MAX, &o->width);
 	case OPTION_ROWS:
@@ -331,7 +310,7 @@ int run_map(int argc, char **argv)
 					      {0}};
 	static const char *const names[] = {"VOLUME"};
 	struct map_options options = {.ascii = strcmp(nl_langinfo(CODESET), "UTF-8") != 0,
-				      .color = color_by_itself(),
+				      .color = color_wanted(),
 				      .width = width_of_output(),
 				      .rows = ROWS_DEFAULT};
 	int c, rc;
