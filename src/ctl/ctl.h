@@ -38,6 +38,7 @@ int run_map(int argc, char **argv);
 int run_metrics(int argc, char **argv);
 int run_health(int argc, char **argv);
 int run_doctor(int argc, char **argv);
+int run_report(int argc, char **argv);
 
 /* ---- ends that are told (usage.c) -------------------------------------------- */
 

@@ -63,7 +63,7 @@ static int add_event(void *context, const char *const *values)
 		e->first = at;
 	if (at >= e->now - RATE_WINDOW_S)
 		e->consumed += slots_of(values);
-	if (strcmp(values[HISTORY_EVENT], "scrubbed") == 0)
+	if (strcmp(values[HISTORY_EVENT], "scrub_done") == 0)
 		strncpy(e->scrubbed, values[HISTORY_AT], sizeof(e->scrubbed) - 1);
 	return 0;
 }

@@ -14,6 +14,7 @@ static const struct command commands[] = {
     {"pending", run_pending, "list the sectors that are lost until written"},
     {"history", run_history, "list everything that happened to a volume"},
     {"map", run_map, "show the disk and its spares as blocks"},
+    {"report", run_report, "write a page of HTML about a volume"},
     {"metrics", run_metrics, "print the figures of a volume for Prometheus"},
     {"health", run_health, "say in one line how a volume is, for monitoring"},
     {"doctor", run_doctor, "look for what is in the way, and say what to do about it"},
