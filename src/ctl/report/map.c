@@ -70,6 +70,11 @@ static int add_extent(void *context, const struct extent *e)
 	return 0;
 }
 
+static unsigned lines_of(const struct cells *cells)
+{
+	return (unsigned)((cells->count + MAP_COLUMNS - 1) / MAP_COLUMNS);
+}
+
 static int put_extents(const struct report *r)
 {
 	CLEANUP_FREE struct span *span = calloc(EXTENTS_MAX, sizeof(*span));
@@ -80,9 +85,9 @@ static int put_extents(const struct report *r)
 	if (rc)
 		return rc;
 	fprintf(r->out, "<script type=\"application/json\" id=\"extents\">{\"sectors\":%" PRIu64
-		",\"columns\":%d,\"rows\":%d,\"pitch\":%d,\"block\":%d,\"left\":%d,\"exact\":%s,\"extents\":[",
-		r->main.sectors, MAP_COLUMNS, MAP_ROWS, MAP_PITCH, MAP_BLOCK, MAP_LEFT,
-		s.rounded == 1 ? "true" : "false");
+		",\"columns\":%d,\"rows\":%u,\"pitch\":%d,\"block\":%d,\"left\":%d,\"step\":%" PRIu64 ",\"extents\":[",
+		r->main.sectors, MAP_COLUMNS, lines_of(&r->main), MAP_PITCH, MAP_BLOCK, MAP_LEFT,
+		s.rounded);
 	for (size_t i = 0; i < s.count; i++) {
 		fprintf(r->out, "%s%" PRIu64 ",%" PRIu64 ",%d", i ? "," : "", span[i].start - at,
 			span[i].end - span[i].start, (int)span[i].state);
@@ -90,8 +95,8 @@ static int put_extents(const struct report *r)
 	}
 	fputs("]}</script>\n", r->out);
 	if (s.rounded > 1)
-		fprintf(r->out, "<p class=\"quiet hint\">There are so many that the map tells them apart "
-			"only in steps of %" PRIu64 " sectors.</p>\n", s.rounded);
+		fprintf(r->out, "<p class=\"quiet hint\">There are so many that the map goes no "
+			"closer than %" PRIu64 " sectors a block.</p>\n", s.rounded);
 	return 0;
 }
 
@@ -121,7 +126,7 @@ static void put_title(const struct report *r, size_t i)
 /* Good blocks are a pattern: there are many, and nothing is to be said of them. */
 static void put_good(const struct report *r)
 {
-	unsigned lines = (unsigned)((r->main.count + MAP_COLUMNS - 1) / MAP_COLUMNS);
+	unsigned lines = lines_of(&r->main);
 	unsigned rest = (unsigned)(r->main.count % MAP_COLUMNS);
 
 	fprintf(r->out, "<defs><pattern id=\"good\" x=\"%d\" width=\"%d\" height=\"%d\" "
@@ -151,9 +156,9 @@ static void put_labels(const struct report *r)
 static void put_svg(const struct report *r)
 {
 	fprintf(r->out, "<svg id=\"map\" xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" "
-		"aria-label=\"Map of the sectors of main\" viewBox=\"0 0 %d %zu\">\n",
+		"aria-label=\"Map of the sectors of main\" viewBox=\"0 0 %d %u\">\n",
 		MAP_LEFT + MAP_COLUMNS * MAP_PITCH,
-		(r->main.count + MAP_COLUMNS - 1) / MAP_COLUMNS * MAP_PITCH);
+		lines_of(&r->main) * MAP_PITCH);
 	put_labels(r);
 	fputs("<g id=\"blocks\">\n", r->out);
 	put_good(r);
@@ -200,7 +205,7 @@ int report_map(const struct report *r)
 	put_svg(r);
 	put_legend(r->out);
 	fputs("<p class=\"quiet hint\">A block shows the worst that is in it; a click on it looks "
-	      "closer, down to the single sector.</p>\n", r->out);
+	      "closer.</p>\n", r->out);
 	rc = put_extents(r);
 	fputs("</section>\n", r->out);
 	return rc;

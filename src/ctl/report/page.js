@@ -10,7 +10,7 @@
   var labels = document.getElementById("labels");
   var most = data.columns * data.rows;
   var starts = [], ends = [], states = [];
-  var level, top_level, first;
+  var level, top_level, first, bottom_level = Math.log2(data.step);
 
   // As differences to the end of the one before, so that the page stays small.
   for (var i = 0, at = 0; data.extents.length > i; i += 3) {
@@ -50,7 +50,7 @@
     var parts = [];
     for (var state = 1; 4 > state; state++) {
       if (counts[state] === 0) continue;
-      parts.push(data.exact ? grouped(counts[state]) + " " + NAMES[state] : NAMES[state]);
+      parts.push(data.step === 1 ? grouped(counts[state]) + " " + NAMES[state] : NAMES[state]);
     }
     return text + ": " + (parts.length ? parts.join(", ") : "good");
   }
@@ -71,7 +71,7 @@
       state--;
     }
     var rect = element("rect", {
-      "class": "c" + state + (level > 0 ? " zoomable" : ""), rx: 2,
+      "class": "c" + state + (level > bottom_level ? " zoomable" : ""), rx: 2,
       x: data.left + i % data.columns * data.pitch, y: Math.floor(i / data.columns) * data.pitch,
       width: data.block, height: data.block
     }, "", layer);
@@ -97,7 +97,7 @@
     var end = Math.min(first + blocks * per, data.sectors);
     document.getElementById("range").textContent = "sectors " + grouped(first) + " to " +
       grouped(end - 1) + ", " + (per === 1 ? "each a block" : grouped(per) + " a block");
-    document.getElementById("in").disabled = level === 0;
+    document.getElementById("in").disabled = bottom_level >= level;
     document.getElementById("out").disabled = document.getElementById("all").disabled = level === top_level;
     document.getElementById("back").disabled = first === 0;
     document.getElementById("on").disabled = end >= data.sectors;
@@ -105,7 +105,7 @@
 
   // Shows blocks of 2^to sectors around the middle; whole lines, inside the disk.
   function zoom(to, middle) {
-    level = Math.max(0, Math.min(top_level, to));
+    level = Math.min(top_level, Math.max(bottom_level, to));
     var line = Math.pow(2, level) * data.columns, size = Math.pow(2, level) * most;
     first = Math.min(middle - size / 2, Math.ceil(data.sectors / line) * line - size);
     first = Math.max(0, Math.floor(first / line) * line);
