@@ -253,7 +253,7 @@ test_readers()
 {
 	local name file
 
-	for name in status list pending history map report metrics; do
+	for name in status list pending history map; do
 		refused 2 remapctl "$name"
 		refused 2 remapctl "$name" ''
 		refused 2 remapctl "$name" v.db extra
@@ -263,10 +263,7 @@ test_readers()
 		refused 2 remapctl "$name" v.db --nonsense
 		refused 2 remapctl "$name" v.db $'--non\nsense'
 		refused 2 remapctl "$name" v.db "--$long"
-		case $name in
-		report | metrics) ;;
-		*) refused 2 remapctl "$name" v.db --json=yes ;;
-		esac
+		refused 2 remapctl "$name" v.db --json=yes
 		refused 2 remapctl "$name" v.db $'-\xff'
 		for file in "${not_a_volume[@]}"; do
 			refused 1 remapctl "$name" -- "$file"
