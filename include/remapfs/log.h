@@ -1,9 +1,18 @@
 /*
- * Messages for the operator. Until log_to_syslog they go to stderr as
- * "program: message"; afterwards to syslog (facility daemon). Thread-safe.
+ * Messages for the operator: what a fault is, and what to do about it. Until
+ * log_to_syslog they go to stderr, as "program: message", or with the priority
+ * that the journal reads ("<3>message") where stderr is a unit's journal;
+ * afterwards to syslog (facility daemon). Thread-safe.
+ *
+ * A dying disk fails a thousand times a second: each place that logs may do so
+ * LOG_BURST times in LOG_INTERVAL_S, and the next message says how many were left
+ * out. Debug messages are not counted.
  */
 #ifndef REMAPFS_LOG_H
 #define REMAPFS_LOG_H
+
+#define LOG_BURST 10
+#define LOG_INTERVAL_S 30
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_NOTICE, LOG_LEVEL_DEBUG };
 

@@ -39,6 +39,11 @@ int run_scrub(int argc, char **argv);
 int run_upgrade(int argc, char **argv);
 int run_check(int argc, char **argv);
 int run_rebuild(int argc, char **argv);
+int run_map(int argc, char **argv);
+int run_metrics(int argc, char **argv);
+int run_health(int argc, char **argv);
+int run_doctor(int argc, char **argv);
+int run_report(int argc, char **argv);
 
 /* ---- ends that are told (usage.c) -------------------------------------------- */
 
@@ -49,6 +54,7 @@ int refuse_misuse(const struct error *err);
 /* As above, with a remedy of its own: try 'remapctl COMMAND --help'. */
 int misuse(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* What a store_ call other than store_open returned (negative) about volume. */
+int explain_store(const char *volume, int rc, struct error *err); /* returns rc */
 int refuse_store(const char *volume, int rc);
 
 int print_help(const char *text);

@@ -8,7 +8,6 @@
 #include <linux/loop.h>
 #include <poll.h>
 #include <spawn.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -53,6 +52,14 @@ static bool look(const char *name, struct loop *ret)
 	snprintf(loop.device, sizeof(loop.device), "/dev/%s", loop.name);
 	*ret = loop;
 	return true;
+}
+
+bool loop_is_direct(const struct loop *loop)
+{
+	char direct[16] = "";
+
+	return read_sysfs(loop->name, "loop/dio", direct, sizeof(direct)) &&
+	       strcmp(direct, "1") == 0;
 }
 
 static int add_loop(struct loop **loops, size_t *count, const struct loop *loop)
@@ -206,11 +213,10 @@ static int run_losetup(const char *const *argv, const char *image, char *device,
 static int check(const struct loop *loop, const char *image, uint32_t sector_size,
 		 struct error *err)
 {
-	char direct[16] = "", size[16] = "";
+	char size[16] = "";
 
-	read_sysfs(loop->name, "loop/dio", direct, sizeof(direct));
 	read_sysfs(loop->name, "queue/logical_block_size", size, sizeof(size));
-	if (strcmp(direct, "1") != 0)
+	if (!loop_is_direct(loop))
 		return error_set(err, EIO,
 				 "the kernel refuses direct I/O on %.200s; write errors would come "
 				 "too late, use a newer kernel",

@@ -5,6 +5,7 @@
 #include "remapfs/error.h"
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,9 @@ int loop_find(const char *image, struct loop **ret, size_t *ret_count, struct er
 
 /* The loop device at path: -ENODEV when it is none, -ENXIO when it has no file. */
 int loop_look(const char *path, struct loop *ret, struct error *err);
+
+/* Whether it reads and writes its file past the page cache. */
+bool loop_is_direct(const struct loop *);
 
 /*
  * Runs losetup(8) for image, on device or (NULL) on the first that is free, and

@@ -1,5 +1,7 @@
 /* remapctl status: the database and, where one runs, the daemon, as one picture. */
-#include "ctl/ctl.h"
+#include "ctl/status.h"
+
+#include "ctl/progress.h"
 
 #include "remapfs/cleanup.h"
 #include "remapfs/parse.h"
@@ -11,6 +13,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static const char help_text[] =
     "\n"
@@ -20,8 +23,10 @@ static const char help_text[] =
     "Show the state of a volume, with and without a running daemon.\n"
     "\n"
     "Options:\n"
-    " -J, --json  use JSON output format\n"
-    " -h, --help  display this help\n"
+    " -J, --json             use JSON output format\n"
+    " -w, --watch[=<secs>]   show it again every so many seconds (2), until Ctrl-C;\n"
+    "                        on a terminal in its place, otherwise one below the other\n"
+    " -h, --help             display this help\n"
     "\n"
     "States, gravest first:\n"
     " failed   main, a flush or the database failed: see trouble\n"
@@ -29,31 +34,16 @@ static const char help_text[] =
     " pending  sectors are lost: reading them fails until they are written\n"
     " ok       none of these\n";
 
-struct status {
-	const char *path;
-	const struct store_volume *volume;
-	const struct store_spare *spares;
-	size_t spare_count;
-	uint64_t *used, *bad; /* slots of each spare */
-	struct store_totals totals;
-	uint64_t slots, bad_slots, free_slots;
-	struct store_scrub scrub; /* as noted a few seconds ago */
-	json_t *daemon; /* what it said, or NULL: asked first, so that another database that took
-			   the place of its own is not opened: SQLite would delete its log */
-	bool no_daemon; /* none runs; otherwise without an answer: */
-	struct error daemon_error;
-	const char *state;
-	struct error trouble;
-};
+enum { WATCH_SECONDS = 2, WATCH_SECONDS_MAX = 86400 };
 
 /* ---- what there is ---------------------------------------------------------- */
 
-static bool has_left(const struct store_spare *spare)
+bool spare_has_left(const struct store_spare *spare)
 {
 	return spare->state == SPARE_RETIRED || spare->state == SPARE_LOST;
 }
 
-static uint64_t free_of(const struct status *status, size_t i)
+uint64_t status_free_of(const struct status *status, size_t i)
 {
 	uint64_t taken = status->used[i] + status->bad[i];
 
@@ -62,23 +52,23 @@ static uint64_t free_of(const struct status *status, size_t i)
 	return taken < status->spares[i].slots ? status->spares[i].slots - taken : 0;
 }
 
-static int count_slots(struct status *status, struct store *store)
+static int count_slots(struct status *status)
 {
 	status->used = calloc(status->spare_count, sizeof(*status->used));
 	status->bad = calloc(status->spare_count, sizeof(*status->bad));
 	if (!status->used || !status->bad)
 		return -ENOMEM;
 	for (size_t i = 0; i < status->spare_count; i++) {
-		int rc = store_spare_usage(store, status->spares[i].id, &status->used[i],
+		int rc = store_spare_usage(status->store, status->spares[i].id, &status->used[i],
 					   &status->bad[i]);
 
 		if (rc)
 			return rc;
-		if (has_left(&status->spares[i]))
+		if (spare_has_left(&status->spares[i]))
 			continue;
 		status->slots += status->spares[i].slots;
 		status->bad_slots += status->bad[i];
-		status->free_slots += free_of(status, i);
+		status->free_slots += status_free_of(status, i);
 	}
 	return 0;
 }
@@ -90,20 +80,19 @@ static void ask_daemon(struct status *status)
 	status->no_daemon = rc == -ENOENT || rc == -ECONNREFUSED;
 }
 
-static bool daemon_says(const struct status *status, const char *key)
+bool daemon_says(const struct status *status, const char *key)
 {
 	return json_is_true(json_object_get(status->daemon, key));
 }
 
-/* A text of the daemon's answer, or "". */
-static const char *daemon_text(const struct status *status, const char *key)
+const char *daemon_text(const struct status *status, const char *key)
 {
 	const char *text = json_string_value(json_object_get(status->daemon, key));
 
 	return text ? text : "";
 }
 
-static uint64_t daemon_number(const struct status *status, const char *key)
+uint64_t daemon_number(const struct status *status, const char *key)
 {
 	return (uint64_t)json_integer_value(json_object_get(status->daemon, key));
 }
@@ -125,7 +114,7 @@ static bool is_missing(struct status *status)
 		return true;
 	}
 	for (size_t i = 0; i < status->spare_count; i++) {
-		if (has_left(&status->spares[i]) || stat(status->spares[i].path, &st) == 0)
+		if (spare_has_left(&status->spares[i]) || stat(status->spares[i].path, &st) == 0)
 			continue;
 		error_set(&status->trouble, errno, "spare '%s': %s; give it back its place",
 			  status->spares[i].path, strerror(errno));
@@ -163,8 +152,7 @@ static void judge(struct status *status)
 
 /* ---- JSON ------------------------------------------------------------------- */
 
-/* JSON is UTF-8 and a path any bytes: those that cannot be said become '?'. */
-static json_t *json_text(const char *text)
+json_t *json_text(const char *text)
 {
 	json_t *string = json_string(text);
 	CLEANUP_FREE char *ascii = string ? NULL : strdup(text);
@@ -190,7 +178,7 @@ static json_t *spares_json(const struct status *status)
 			      json_text(spare->path), "offset", (json_int_t)spare->offset, "length",
 			      (json_int_t)spare->length, "slots", (json_int_t)spare->slots, "used",
 			      (json_int_t)status->used[i], "bad", (json_int_t)status->bad[i],
-			      "free", (json_int_t)free_of(status, i)));
+			      "free", (json_int_t)status_free_of(status, i)));
 	}
 	return array;
 }
@@ -216,10 +204,11 @@ static json_t *main_json(const struct store_volume *volume)
 			 (json_int_t)volume->sector_size);
 }
 
-static int print_json(const struct status *status)
+static json_t *status_json(const struct status *status)
 {
 	const struct store_totals *totals = &status->totals;
-	json_t *object = json_pack(
+
+	return json_pack(
 	    "{s:o, s:s, s:s, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "volume",
 	    json_text(status->path), "uuid", status->volume->uuid, "state", status->state,
 	    "trouble", json_text(status->trouble.text), "main", main_json(status->volume), "spares",
@@ -228,9 +217,12 @@ static int print_json(const struct status *status)
 	    (json_int_t)status->free_slots, "bad_slots", (json_int_t)status->bad_slots, "faults",
 	    (json_int_t)totals->faults, "events", (json_int_t)totals->events, "daemon",
 	    daemon_json(status));
+}
 
+int print_json(json_t *object)
+{
 	if (!object)
-		return refuse_store(status->path, -ENOMEM);
+		return refuse_text("needs more memory than there is; end other programs");
 	json_dumpf(object, stdout, JSON_INDENT(3));
 	putchar('\n');
 	json_decref(object);
@@ -357,7 +349,7 @@ static int add_spare_row(const struct status *status, size_t i, struct table *ta
 	snprintf(slots, sizeof(slots), "%" PRIu64, spare->slots);
 	snprintf(used, sizeof(used), "%" PRIu64, status->used[i]);
 	snprintf(bad, sizeof(bad), "%" PRIu64, status->bad[i]);
-	snprintf(left, sizeof(left), "%" PRIu64, free_of(status, i));
+	snprintf(left, sizeof(left), "%" PRIu64, status_free_of(status, i));
 	return table_add(table,
 			 (const char *const[]){id, spare_state_name(spare->state),
 					       spare->path, format_size(size, spare->length),
@@ -384,24 +376,64 @@ static int print_text(const struct status *status)
 	return rc ? refuse_store(status->path, rc) : EXIT_DONE;
 }
 
+/* ---- the picture ------------------------------------------------------------ */
+
+static int gather(struct status *status, struct error *err)
+{
+	int rc = store_totals(status->store, &status->totals);
+
+	rc = rc < 0 ? rc : store_read_scrub(status->store, &status->scrub);
+	status->volume = store_volume(status->store);
+	status->spares = store_spares(status->store, &status->spare_count);
+	if (!rc)
+		rc = count_slots(status);
+	if (rc)
+		return explain_store(status->path, rc, err);
+	judge(status);
+	return 0;
+}
+
+int status_open(const char *path, struct status *ret, struct error *err)
+{
+	char *real = realpath(path, NULL);
+	int rc;
+
+	*ret = (struct status){.path = real ? real : strdup(path)};
+	if (!ret->path)
+		return explain_store(path, -ENOMEM, err);
+	ask_daemon(ret);
+	if (daemon_says(ret, "misplaced"))
+		rc = error_set(err, ESTALE, "%.400s", daemon_text(ret, "trouble"));
+	else
+		rc = store_open(path, STORE_READ, &ret->store, err);
+	if (!rc)
+		rc = gather(ret, err);
+	if (rc)
+		status_close(ret);
+	return rc;
+}
+
+void status_close(struct status *status)
+{
+	json_decref(status->daemon);
+	free(status->used);
+	free(status->bad);
+	store_close(status->store);
+	free(status->path);
+}
+
 /* ---- the command ------------------------------------------------------------ */
 
 /* The database cannot be asked: what the daemon alone can tell. */
 static int show_daemon(struct status *status, bool json)
 {
-	json_t *object;
-
 	status->state = "failed";
 	error_set(&status->trouble, EIO, "%.400s", daemon_text(status, "trouble"));
-	if (json) {
-		object = json_pack("{s:o, s:s, s:s, s:o}", "volume", json_text(status->path),
-				   "state", status->state, "trouble", status->trouble.text,
-				   "daemon", daemon_json(status));
-		json_dumpf(object, stdout, JSON_INDENT(3));
-		putchar('\n');
-		json_decref(object);
-		return EXIT_DONE;
-	}
+	if (json)
+		return print_json(json_pack("{s:o, s:s, s:s, s:o}", "volume",
+					    json_text(status->path), "state", status->state,
+					    "trouble", status->trouble.text, "daemon",
+					    daemon_json(status)));
 	line("volume", "%s", status->path);
 	line("state", "%s%s%s", status->state, status->trouble.text[0] ? ": " : "",
 	     status->trouble.text);
@@ -411,59 +443,88 @@ static int show_daemon(struct status *status, bool json)
 	return EXIT_DONE;
 }
 
-static int show(struct status *status, struct store *store, bool json)
+static int show_without_database(const char *path, bool json, const struct error *err)
 {
-	int rc = store_totals(store, &status->totals);
+	char *real = realpath(path, NULL);
+	struct status status = {.path = real ? real : strdup(path)};
+	int rc = EXIT_DONE;
 
-	rc = rc < 0 ? rc : store_read_scrub(store, &status->scrub);
-	status->volume = store_volume(store);
-	status->spares = store_spares(store, &status->spare_count);
-	if (!rc)
-		rc = count_slots(status, store);
-	if (rc)
-		return refuse_store(status->path, rc);
-	judge(status);
-	return json ? print_json(status) : print_text(status);
+	if (status.path)
+		ask_daemon(&status);
+	if (status.daemon)
+		rc = show_daemon(&status, json);
+	if (!daemon_says(&status, "misplaced"))
+		rc |= refuse(err);
+	status_close(&status);
+	return rc;
 }
 
-static int open_and_show(const char *path, bool json)
+static int show(const char *path, bool json)
 {
-	CLEANUP_FREE char *real = realpath(path, NULL);
-	struct status status = {.path = real ? real : path};
+	struct status status;
 	struct error err = {0};
-	struct store *store;
 	int rc;
 
-	ask_daemon(&status);
-	if (daemon_says(&status, "misplaced"))
-		rc = show_daemon(&status, json);
-	else if (store_open(path, STORE_READ, &store, &err))
-		rc = status.daemon ? show_daemon(&status, json) | refuse(&err) : refuse(&err);
-	else {
-		rc = show(&status, store, json);
-		store_close(store);
-	}
-	json_decref(status.daemon);
-	free(status.used);
-	free(status.bad);
+	if (status_open(path, &status, &err))
+		return show_without_database(path, json, &err);
+	rc = json ? print_json(status_json(&status)) : print_text(&status);
+	status_close(&status);
 	return rc;
+}
+
+/* Without a terminal, one picture after the other. Ctrl-C is how it ends. */
+static int watch(const char *path, bool json, uint64_t seconds)
+{
+	bool redraw = !json && isatty(STDOUT_FILENO);
+	struct progress progress;
+	int rc;
+
+	progress_begin(&progress, true);
+	do {
+		if (redraw)
+			fputs("\033[H\033[J", stdout);
+		rc = show(path, json);
+		if (!redraw && !json)
+			putchar('\n');
+	} while (rc == EXIT_DONE && fflush(stdout) == 0 &&
+		 progress_pause((unsigned)seconds * 1000));
+	return rc;
+}
+
+static int read_seconds(const char *text, uint64_t *ret)
+{
+	struct error err = {0};
+
+	*ret = WATCH_SECONDS;
+	if (!text || parse_number(text, 1, WATCH_SECONDS_MAX, ret, &err) == 0)
+		return 0;
+	error_prefix(&err, "--watch");
+	return refuse_misuse(&err);
 }
 
 int run_status(int argc, char **argv)
 {
-	static const struct option longs[] = {
-	    {"json", no_argument, NULL, 'J'}, {"help", no_argument, NULL, 'h'}, {0}};
+	static const struct option longs[] = {{"json", no_argument, NULL, 'J'},
+					      {"watch", optional_argument, NULL, 'w'},
+					      {"help", no_argument, NULL, 'h'},
+					      {0}};
 	static const char *const names[] = {"VOLUME"};
+	uint64_t seconds = 0;
 	bool json = false;
 	int c, rc;
 
-	while ((c = next_option("status", argc, argv, ":Jh", longs)) != -1) {
+	while ((c = next_option("status", argc, argv, ":Jw::h", longs)) != -1) {
 		if (c == 'h')
 			return print_help(help_text);
 		if (c == '?')
 			return EXIT_MISUSED;
-		json = true;
+		json |= c == 'J';
+		rc = c == 'w' ? read_seconds(optarg, &seconds) : 0;
+		if (rc)
+			return rc;
 	}
 	rc = check_operands("status", argc, argv, 1, 1, names);
-	return rc ? rc : open_and_show(argv[optind], json);
+	if (rc)
+		return rc;
+	return seconds ? watch(argv[optind], json, seconds) : show(argv[optind], json);
 }

@@ -53,7 +53,7 @@ int misuse(const char *command, const char *format, ...)
 	return refuse_misuse(&line);
 }
 
-int refuse_store(const char *volume, int rc)
+int explain_store(const char *volume, int rc, struct error *err)
 {
 	static const struct {
 		int code;
@@ -68,9 +68,17 @@ int refuse_store(const char *volume, int rc)
 
 	for (size_t i = 0; i < sizeof(reasons) / sizeof(*reasons); i++)
 		if (-rc == reasons[i].code)
-			return refuse_text("%.300s %s", volume, reasons[i].text);
-	return refuse_text("%.300s: %s; see the system log for errors of its disk", volume,
-			   strerror(-rc));
+			return error_set(err, -rc, "%.300s %s", volume, reasons[i].text);
+	return error_set(err, -rc, "%.300s: %s; see the system log for errors of its disk", volume,
+			 strerror(-rc));
+}
+
+int refuse_store(const char *volume, int rc)
+{
+	struct error err;
+
+	explain_store(volume, rc, &err);
+	return refuse(&err);
 }
 
 int print_help(const char *text)

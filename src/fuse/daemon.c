@@ -84,7 +84,8 @@ void daemon_detach(void)
 	if (null > 2)
 		close(null);
 	if (chdir("/") < 0)
-		log_warning("cannot leave the current folder; it stays in use");
+		log_warning("cannot leave the current folder; its file system cannot be unmounted before "
+			    "this volume");
 }
 
 void daemon_ready(void)

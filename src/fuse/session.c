@@ -119,7 +119,8 @@ static void *serve(void *context)
 		atomic_store(&s->broken, true);
 	}
 	if (write(s->ended, &one, sizeof(one)) != sizeof(one))
-		log_error("cannot tell that the mount ended: %s", strerror(errno));
+		log_error("cannot tell that the mount ended: %s; if remapfs does not end, end it "
+			  "with kill", strerror(errno));
 	return NULL;
 }
 
@@ -153,7 +154,8 @@ int session_start(struct session *s, unsigned threads, struct error *err)
 		return error_set(err, rc, "cannot start threads: %s; end other programs",
 				 strerror(rc));
 	if (rc)
-		log_warning("only %u of %u threads could be started: %s", s->server_count, threads,
+		log_warning("only %u of %u threads could be started: %s; end other programs",
+			    s->server_count, threads,
 			    strerror(rc));
 	return 0;
 }

@@ -132,9 +132,11 @@ static void give_up(struct supervisor *s, const char *why)
 	struct event event = {.kind = EVENT_GAVE_UP};
 
 	snprintf(event.detail, sizeof(event.detail), "the worker %s; %s", s->shared->former, why);
-	log_error("%s: the mount ends", event.detail);
+	log_error("%s: the mount ends; see the messages before, and the history, then mount anew",
+		  event.detail);
 	if (volume_note(s->options->volume, &event) < 0)
-		log_error("that could not be recorded in the history");
+		log_error("that could not be recorded in the history; check the disk that the database is "
+			  "on");
 }
 
 /* Whether a new worker may be tried after one that died. */
@@ -227,12 +229,14 @@ static int worker_ended(struct supervisor *s, int status)
 	}
 	s->shared->former_end = code == EXIT_HANDOVER ? FORMER_HANDED_OVER : FORMER_DIED;
 	if (code != EXIT_HANDOVER) {
-		log_warning("the worker %s: starting another one", s->shared->former);
+		log_warning("the worker %s: starting another one; if that happens again, report it with "
+			    "these messages", s->shared->former);
 		if (!may_try_again(s))
 			return EXIT_SYSTEM;
 	}
 	while (start_worker(s) < 0) {
-		log_warning("another worker could not be started: %s", strerror(errno));
+		log_warning("another worker could not be started: %s; end other programs",
+			    strerror(errno));
 		if (!may_try_again(s))
 			return EXIT_SYSTEM;
 	}

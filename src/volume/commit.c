@@ -372,7 +372,7 @@ static void keep_again(struct committer *m, struct change *kept)
 		if (c->result == 0 || c->result == -EEXIST) {
 			if (c->result)
 				log_error("an event could not be recorded: the database contradicts "
-					  "it");
+					  "it; unmount and run 'remapctl check'");
 			m->kept_count--;
 			free_changes(c);
 			continue;
@@ -481,7 +481,8 @@ static void keep(struct committer *m, struct change *c)
 	struct change *copy = m->kept_count < KEPT_MAX ? malloc(sizeof(*copy)) : NULL;
 
 	if (!copy) {
-		log_error("an event could not be recorded: too many wait for the database");
+		log_error("an event could not be recorded: too many wait for the database; "
+			  "check the disk it is on and who holds its lock");
 		change_clear(c);
 		return;
 	}

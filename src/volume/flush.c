@@ -23,7 +23,8 @@ static int flush_failed(struct volume *v, spare_id_t spare, int error)
 	if (atomic_exchange(v->flush_failed, true))
 		return -EIO;
 	log_error("%s did not flush (%s): writes since the last fsync may be lost, and fsync fails "
-		  "until the volume is mounted anew", spare == ON_MAIN ? "main" : "a spare",
+		  "until the volume is mounted anew; check the disk and its cables first",
+		  spare == ON_MAIN ? "main" : "a spare",
 		  errno_name(error));
 	tell(v, &event);
 	return -EIO;

@@ -31,7 +31,8 @@ static int refuse_older(const struct spare *spare, struct error *err)
 static void log_finding(void *context, const struct finding *f)
 {
 	(void)context;
-	log_warning("spare %u, slot %llu, %llu in all: %s", f->spare, (unsigned long long)f->slot,
+	log_warning("spare %u, slot %llu, %llu in all: %s; if that happens again, replace this spare",
+		    f->spare, (unsigned long long)f->slot,
 		    (unsigned long long)f->count, finding_text(f->kind));
 }
 

@@ -326,7 +326,8 @@ void resume_emptying(struct volume *v)
 	if (!any_leaves(v) || v->options.parts || v->options.read_only || v->options.no_remap)
 		return;
 	if (background_start(&v->emptying, keep_emptying, v) < 0)
-		log_warning("no thread can be started: retiring spares are not emptied");
+		log_warning("no thread can be started: retiring spares are not emptied; end other "
+			    "programs, then mount anew");
 	background_wake(&v->emptying);
 }
 

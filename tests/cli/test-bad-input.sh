@@ -237,7 +237,9 @@ test_top_level()
 	works remapctl -h
 	works remapctl --version
 	works remapctl -V
-	for name in create status list pending history inject attach detach check rebuild scrub; do
+	for name in create status list pending history inject attach detach check rebuild scrub mark \
+		unmap import export add-spare retire-spare map report \
+		metrics health doctor; do
 		works remapctl "$name" --help
 		works remapctl "$name" -h
 	done
@@ -260,7 +262,7 @@ test_readers()
 	refused 2 remapctl scrub v.db status --rate 1M
 	refused 1 remapctl scrub missing.db start
 	works remapctl scrub v.db -J
-	for name in status list pending history; do
+	for name in status list pending history map; do
 		refused 2 remapctl "$name"
 		refused 2 remapctl "$name" ''
 		refused 2 remapctl "$name" v.db extra

@@ -1,0 +1,149 @@
+#include "ctl/disks.h"
+
+#include "remapfs/cleanup.h"
+
+#include <dirent.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+/* A stack of devices that is deeper is not followed. */
+#define DEPTH_MAX 8
+
+static void look_below(struct disks *disks, dev_t device, int depth);
+
+static void add_disk(struct disks *disks, dev_t device)
+{
+	for (size_t i = 0; i < disks->count; i++)
+		if (disks->disk[i] == device)
+			return;
+	if (disks->count < DISKS_MAX)
+		disks->disk[disks->count++] = device;
+	else
+		disks->incomplete = true;
+}
+
+/* The first line of folder/name; false: there is none. */
+static bool read_line(const char *folder, const char *name, char *buf, size_t size)
+{
+	char path[PATH_MAX + 64];
+	FILE *file;
+	bool found;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	found = fgets(buf, (int)size, file) != NULL;
+	fclose(file);
+	buf[found ? strcspn(buf, "\n") : 0] = 0;
+	return found;
+}
+
+static bool read_device(const char *folder, const char *name, dev_t *ret)
+{
+	unsigned major_number, minor_number;
+	char text[32];
+
+	if (!read_line(folder, name, text, sizeof(text)) ||
+	    sscanf(text, "%u:%u", &major_number, &minor_number) != 2)
+		return false;
+	*ret = makedev(major_number, minor_number);
+	return true;
+}
+
+/* How many devices this one, of dm or md, is made of. */
+static unsigned look_at_slaves(struct disks *disks, const char *folder, int depth)
+{
+	char path[PATH_MAX + 64], name[300];
+	struct dirent *entry;
+	unsigned found = 0;
+	DIR *directory;
+	dev_t device;
+
+	snprintf(path, sizeof(path), "%s/slaves", folder);
+	directory = opendir(path);
+	while (directory && (entry = readdir(directory))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(name, sizeof(name), "%s/dev", entry->d_name);
+		found++;
+		if (read_device(path, name, &device))
+			look_below(disks, device, depth + 1);
+		else
+			disks->incomplete = true;
+	}
+	if (directory)
+		closedir(directory);
+	return found;
+}
+
+/* Where a file is: the device that its file system is on, or it is itself. */
+static int device_of(const char *path, dev_t *ret)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return -errno;
+	*ret = S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev;
+	return 0;
+}
+
+static bool look_at_loop(struct disks *disks, const char *folder, int depth)
+{
+	char backing[PATH_MAX];
+	dev_t device = 0;
+
+	if (!read_line(folder, "loop/backing_file", backing, sizeof(backing)))
+		return false;
+	if (device_of(backing, &device) == 0)
+		look_below(disks, device, depth + 1);
+	else
+		disks->incomplete = true;
+	return true;
+}
+
+static void look_below(struct disks *disks, dev_t device, int depth)
+{
+	CLEANUP_FREE char *folder = NULL;
+	char path[64], number[16];
+	dev_t whole = device;
+
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", major(device), minor(device));
+	folder = realpath(path, NULL);
+	if (!folder || depth > DEPTH_MAX) {
+		/* A file system without a device of its own: btrfs, overlay, network, memory. */
+		disks->incomplete = true;
+		return;
+	}
+	if (read_line(folder, "partition", number, sizeof(number))) {
+		*strrchr(folder, '/') = 0;
+		read_device(folder, "dev", &whole);
+	}
+	if (look_at_slaves(disks, folder, depth) == 0 && !look_at_loop(disks, folder, depth))
+		add_disk(disks, whole);
+}
+
+int disks_of(const char *path, struct disks *ret)
+{
+	int rc;
+
+	*ret = (struct disks){0};
+	rc = device_of(path, &ret->file_system);
+	if (rc == 0)
+		look_below(ret, ret->file_system, 0);
+	return rc;
+}
+
+enum disks_shared disks_compare(const struct disks *a, const struct disks *b)
+{
+	if (a->file_system == b->file_system)
+		return DISKS_SHARED;
+	for (size_t i = 0; i < a->count; i++)
+		for (size_t j = 0; j < b->count; j++)
+			if (a->disk[i] == b->disk[j])
+				return DISKS_SHARED;
+	return a->incomplete || b->incomplete ? DISKS_UNKNOWN : DISKS_APART;
+}

@@ -1,0 +1,146 @@
+/* What remapctl doctor asks of a volume: how it is, and where its parts are. */
+#include "ctl/disks.h"
+#include "ctl/doctor.h"
+#include "ctl/loop.h"
+
+#include "remapfs/cleanup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+
+static void look_at_state(struct doctor *doctor, const struct status *s)
+{
+	if (strcmp(s->state, "failed") == 0)
+		doctor_find(doctor, DOCTOR_FAIL, "state", "%.400s; see 'remapctl history', repair "
+			    "that, and mount anew", s->trouble.text);
+	else if (strcmp(s->state, "full") == 0)
+		doctor_find(doctor, DOCTOR_FAIL, "state", "%.400s; add one with 'remapctl "
+			    "add-spare'", s->trouble.text);
+	else
+		doctor_find(doctor, DOCTOR_PASS, "state", "main, spares and database are there");
+	if (s->totals.pending_sectors)
+		doctor_find(doctor, DOCTOR_WARN, "pending", "%" PRIu64 " sectors are lost: reading "
+			    "them fails; 'remapctl pending' lists them, restore the files that "
+			    "they are of", s->totals.pending_sectors);
+	else
+		doctor_find(doctor, DOCTOR_PASS, "pending", "no sector is lost");
+	if (s->totals.faults)
+		doctor_find(doctor, DOCTOR_WARN, "faults", "%" PRIu64 " sectors are simulated as "
+			    "bad; end that with 'remapctl inject VOLUME clear'", s->totals.faults);
+}
+
+static void look_at_daemon(struct doctor *doctor, const struct status *s)
+{
+	if (s->daemon)
+		doctor_find(doctor, DOCTOR_PASS, "daemon", "process %" PRIu64 " serves the volume",
+			    daemon_number(s, "pid"));
+	else if (s->no_daemon)
+		doctor_find(doctor, DOCTOR_NOTE, "daemon", "the volume is not mounted, and less "
+			    "can be told; mount it with 'remapfs VOLUME MOUNTPOINT'");
+	else
+		doctor_find(doctor, DOCTOR_WARN, "daemon", "%s", s->daemon_error.text);
+}
+
+static void look_at_main(struct doctor *doctor, const struct status *s)
+{
+	const char *path = s->volume->main_path;
+	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC | O_NONBLOCK);
+	int code = errno;
+	bool direct = s->daemon ? daemon_says(s, "main_direct") : fd >= 0;
+
+	if (direct)
+		doctor_find(doctor, DOCTOR_PASS, "main-direct", "main takes direct I/O");
+	else if (s->daemon || code == EINVAL)
+		doctor_find(doctor, DOCTOR_WARN, "main-direct", "main takes no direct I/O: it is "
+			    "written through the page cache, and slower; move it to a file system "
+			    "with O_DIRECT");
+	else
+		doctor_find(doctor, DOCTOR_FAIL, "main-direct", "main cannot be opened: %s; run "
+			    "this as who mounts the volume", strerror(code));
+}
+
+static void look_at_loops(struct doctor *doctor, const struct status *s)
+{
+	CLEANUP_FREE struct loop *loops = NULL;
+	struct error err = {0};
+	size_t count = 0;
+
+	if (!s->daemon)
+		return;
+	if (loop_find(daemon_text(s, "image"), &loops, &count, &err)) {
+		doctor_find(doctor, DOCTOR_NOTE, "loop-direct", "%s", err.text);
+		return;
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (loop_is_direct(&loops[i]))
+			doctor_find(doctor, DOCTOR_PASS, "loop-direct", "%s has direct I/O",
+				    loops[i].device);
+		else
+			doctor_find(doctor, DOCTOR_FAIL, "loop-direct", "%s has no direct I/O, so "
+				    "write errors come after the write was acknowledged; 'losetup "
+				    "--direct-io=on %s'", loops[i].device, loops[i].device);
+	}
+	if (!count)
+		doctor_find(doctor, DOCTOR_PASS, "loop-direct", "no loop device is attached");
+}
+
+/* ---- what lies on the same disk ----------------------------------------------- */
+
+static void compare_database(struct doctor *doctor, const struct status *s,
+			     const struct disks *main)
+{
+	struct disks database;
+	enum disks_shared shared =
+	    disks_of(s->path, &database) < 0 ? DISKS_UNKNOWN : disks_compare(main, &database);
+
+	if (shared == DISKS_APART)
+		doctor_find(doctor, DOCTOR_PASS, "database-disk",
+			    "the database is on another disk than main");
+	else if (shared == DISKS_SHARED)
+		doctor_find(doctor, DOCTOR_WARN, "database-disk", "the database is on the same disk "
+			    "as main, and fails with it; unmount, move it to another disk, and "
+			    "mount it there");
+	else
+		doctor_find(doctor, DOCTOR_NOTE, "database-disk", "whether the database is on the "
+			    "same disk as main cannot be told; see 'lsblk'");
+}
+
+static void compare_spare(struct doctor *doctor, const struct store_spare *spare,
+			  const struct disks *main)
+{
+	struct disks disks;
+	int rc = disks_of(spare->path, &disks);
+	enum disks_shared shared = rc < 0 ? DISKS_UNKNOWN : disks_compare(main, &disks);
+
+	if (rc < 0)
+		doctor_find(doctor, DOCTOR_FAIL, "spare-disk", "spare %" PRIu32 " cannot be found: "
+			    "%s; give it back its place", spare->id, strerror(-rc));
+	else if (shared == DISKS_APART)
+		doctor_find(doctor, DOCTOR_PASS, "spare-disk",
+			    "spare %" PRIu32 " is on another disk than main", spare->id);
+	else if (shared == DISKS_SHARED)
+		doctor_find(doctor, DOCTOR_WARN, "spare-disk", "spare %" PRIu32 " is on the same "
+			    "disk as main, and fails with it; 'remapctl add-spare' one elsewhere, "
+			    "then 'remapctl retire-spare VOLUME %" PRIu32 "'", spare->id, spare->id);
+	else
+		doctor_find(doctor, DOCTOR_NOTE, "spare-disk", "whether spare %" PRIu32 " is on the "
+			    "same disk as main cannot be told; see 'lsblk'", spare->id);
+}
+
+void doctor_places(struct doctor *doctor, const struct status *s)
+{
+	struct disks main;
+
+	look_at_state(doctor, s);
+	look_at_daemon(doctor, s);
+	look_at_main(doctor, s);
+	look_at_loops(doctor, s);
+	if (disks_of(s->volume->main_path, &main) < 0)
+		return; /* the state says so */
+	compare_database(doctor, s, &main);
+	for (size_t i = 0; i < s->spare_count; i++)
+		if (!spare_has_left(&s->spares[i]))
+			compare_spare(doctor, &s->spares[i], &main);
+}

@@ -1,0 +1,49 @@
+/*
+ * A volume as one picture: what the database says and, where one runs, the
+ * daemon. Everything that looks at a volume as a whole begins with it.
+ */
+#ifndef REMAPFS_CTL_STATUS_H
+#define REMAPFS_CTL_STATUS_H
+
+#include "ctl/ctl.h"
+
+struct status {
+	char *path; /* absolute where it can be told */
+	struct store *store;
+	const struct store_volume *volume;
+	const struct store_spare *spares;
+	size_t spare_count;
+	uint64_t *used, *bad; /* slots of each spare */
+	struct store_totals totals;
+	uint64_t slots, bad_slots, free_slots; /* of the spares that have not left */
+	struct store_scrub scrub; /* as noted a few seconds ago */
+	json_t *daemon; /* what it said, or NULL: asked first, so that another database that took
+			   the place of its own is not opened: SQLite would delete its log */
+	bool no_daemon; /* none runs; otherwise without an answer: */
+	struct error daemon_error;
+	const char *state;    /* "ok", "pending", "full" or "failed" */
+	struct error trouble; /* why it is not ok, in words */
+};
+
+/*
+ * err has the line. -ESTALE: the daemon's database was moved away. After a
+ * failure nothing is left to be closed.
+ */
+int status_open(const char *path, struct status *ret, struct error *err);
+void status_close(struct status *);
+
+bool spare_has_left(const struct store_spare *);
+/* Slots that spare i can still lend. */
+uint64_t status_free_of(const struct status *, size_t i);
+
+/* What the daemon answered; false, "" or 0 where it said nothing of the kind. */
+bool daemon_says(const struct status *, const char *key);
+const char *daemon_text(const struct status *, const char *key);
+uint64_t daemon_number(const struct status *, const char *key);
+
+/* JSON is UTF-8 and a path any bytes: those that cannot be said become '?'. */
+json_t *json_text(const char *text);
+/* Prints object, lets go of it, and returns the exit code. NULL: no memory. */
+int print_json(json_t *object);
+
+#endif
