@@ -187,6 +187,16 @@ uint64_t spare_confirmed(const struct spare *);
  * goes back. Errors: those of the device, -ENOMEM.
  */
 int spare_confirm(struct spare *, uint64_t sequence);
+/*
+ * What an earlier life left could not be confirmed: until it is, up to sequence,
+ * every slot counts as described above what is confirmed. -ENOMEM.
+ */
+int spare_unconfirm(struct spare *, uint64_t sequence);
+/*
+ * The table could not be brought in order: nothing is confirmed any more, so no
+ * slot may be written again.
+ */
+void spare_hold(struct spare *);
 /* Whether one of the slots was described above what is confirmed. Thread-safe. */
 bool spare_unconfirmed(struct spare *, slot_t first, uint64_t count);
 

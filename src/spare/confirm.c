@@ -49,8 +49,20 @@ void note_flushed(struct spare *s, uint64_t sequence)
 	atomic_store(&s->run_count, kept);
 }
 
+int spare_unconfirm(struct spare *s, uint64_t sequence)
+{
+	return note_described(s, 0, s->layout.slots, sequence);
+}
+
+void spare_hold(struct spare *s)
+{
+	atomic_store(&s->held, true);
+}
+
 bool spare_unconfirmed(struct spare *s, slot_t first, uint64_t count)
 {
+	if (atomic_load(&s->held))
+		return true;
 	if (atomic_load(&s->run_count) == 0)
 		return false;
 	HOLD_LOCK(&s->lock);
@@ -129,7 +141,7 @@ int spare_confirm(struct spare *s, uint64_t sequence)
 	HOLD_LOCK(&s->superblocks);
 	int rc;
 
-	if (s->wiped || sequence <= atomic_load(&s->written))
+	if (s->wiped || atomic_load(&s->held) || sequence <= atomic_load(&s->written))
 		return 0;
 	rc = superblock_write(s->device, copy_offset(s, s->older), &s->identity, sequence);
 	/* That one cannot be written: better the other one alone than none. */

@@ -106,6 +106,14 @@ static void superblock_encode(void *block, const struct spare_identity *id, uint
 	memcpy(block, &s, sizeof(s));
 }
 
+/* Else what is worked out from it would go wrong: whoever made it meant harm. */
+static bool is_possible(const struct spare_identity *id)
+{
+	return (id->sector_size == 512 || id->sector_size == 4096) && id->id >= 1 &&
+	       id->id <= SPARE_ID_MAX && id->spares <= SPARE_ID_MAX && id->main_sectors >= 1 &&
+	       id->main_sectors <= SECTOR_MAX;
+}
+
 static int superblock_decode(const void *block, uint64_t bytes, struct spare_copy *copy)
 {
 	struct spare_identity *ret = &copy->identity;
@@ -127,7 +135,7 @@ static int superblock_decode(const void *block, uint64_t bytes, struct spare_cop
 	memcpy(ret->volume, s.volume, sizeof(s.volume));
 	memcpy(ret->spare, s.spare, sizeof(s.spare));
 	copy->confirmed = le64toh(s.confirmed);
-	return 0;
+	return is_possible(ret) ? 0 : -ENOENT;
 }
 
 /* Into block, SPARE_BLOCK aligned bytes of the caller's. */

@@ -21,6 +21,7 @@ struct spare {
 	struct spare_identity identity;
 	struct spare_layout layout;
 	atomic_bool failed;
+	atomic_bool held; /* nothing is confirmed any more */
 	_Atomic(enum spare_state) state;
 	atomic_bool dirty;        /* written since the last flush began */
 	atomic_bool flush_failed; /* sticky: what was lost cannot be told */

@@ -147,7 +147,10 @@ static int check_superblocks(struct check *c, struct device *d, const struct spa
 	if (copy[0].error == -EPROTO || copy[1].error == -EPROTO)
 		return error_set(c->err, EPROTO, "spare '%s' has a newer format; use a newer remapfs",
 				 info->path);
-	return copy[0].error && copy[1].error ? restore_both(c, d, id) : 1;
+	if (!copy[0].error || !copy[1].error)
+		return 1;
+	/* It was wiped, and the next opening will say so. */
+	return spare_is_emptied(c->store, info) ? 0 : restore_both(c, d, id);
 }
 
 static void repair_superblock(struct check *c, struct spare *s)

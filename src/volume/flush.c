@@ -46,17 +46,29 @@ int flush_main(struct volume *v)
 	return rc < 0 || atomic_load(v->flush_failed) ? -EIO : 0;
 }
 
+/*
+ * Until a lost spare is given up its sectors are served, also after a crash, so
+ * that what was written there is not kept unless it is flushed. Once it has
+ * left, nothing stands in the way of an fsync any more.
+ */
+static int flush_spare(struct volume *v, struct spare *spare)
+{
+	enum spare_state state = spare_state(spare);
+	int rc = state == SPARE_RETIRED ? 0 : spare_flush(spare);
+
+	if (rc < 0 && state != SPARE_LOST)
+		return flush_failed(v, spare_id(spare), -rc);
+	return rc;
+}
+
 int volume_flush(struct volume *v)
 {
 	int rc = flush_main(v);
 
 	for (size_t i = 0; i < spare_set_count(&v->spares); i++) {
-		struct spare *spare = v->spares.all[i];
-		bool left = spare_state(spare) >= SPARE_RETIRED;
-		int spare_rc = left ? 0 : spare_flush(spare);
+		int spare_rc = flush_spare(v, v->spares.all[i]);
 
-		if (spare_rc < 0)
-			rc = flush_failed(v, spare_id(spare), -spare_rc);
+		rc = spare_rc < 0 ? spare_rc : rc;
 	}
 	return rc < 0 || atomic_load(v->flush_failed) ? -EIO : 0;
 }

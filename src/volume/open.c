@@ -121,10 +121,7 @@ int open_one_spare(struct volume *v, const struct store_spare *info,
  */
 static bool retired_already(struct volume *v, const struct store_spare *info, int rc)
 {
-	uint64_t used = 1, bad;
-
-	return rc == -EBADMSG && info->state == SPARE_RETIRING &&
-	       store_spare_usage(v->store, info->id, &used, &bad) == 0 && used == 0;
+	return rc == -EBADMSG && spare_is_emptied(v->store, info);
 }
 
 static int open_spare(struct volume *v, const struct store_spare *infos, size_t count, size_t i,
@@ -143,7 +140,7 @@ static int open_spare(struct volume *v, const struct store_spare *infos, size_t 
 		return 0;
 	rc = open_one_spare(v, &infos[i], &id, &spare, err);
 	if (retired_already(v, &infos[i], rc)) {
-		v->wiped_spare = infos[i].id;
+		v->spares_in_use--;
 		return 0;
 	}
 	if (rc < 0)
@@ -210,26 +207,42 @@ static int load_map(struct volume *v, struct error *err)
 	return 0;
 }
 
-/* Before the row says so, as when it leaves while the volume is open. */
-static void tell_wiped_spare(struct volume *v)
-{
-	if (!v->wiped_spare)
-		return;
-	v->spares_in_use--;
-	tell_members(v, v->last_spare, v->spares_in_use, NULL);
-}
-
 /* ---- a life ---------------------------------------------------------------------------------- */
 
-static int record_wiped_spare(struct volume *v)
+/* Retiring, and not opened: it was found to be wiped. */
+static bool was_wiped(struct volume *v, const struct store_spare *info)
 {
-	struct event event = {.kind = EVENT_SPARE_RETIRED, .spare = v->wiped_spare};
-	int rc;
+	return info->state == SPARE_RETIRING && !volume_spare(v, info->id);
+}
 
-	if (!v->wiped_spare)
-		return 0;
-	rc = store_set_spare_state(v->store, v->wiped_spare, SPARE_RETIRED);
-	return rc < 0 ? rc : store_add_event(v->store, &event);
+/* Before the rows say so, as when one leaves while the volume is open. */
+static void tell_of_wiped_spares(struct volume *v)
+{
+	size_t count;
+	const struct store_spare *infos = store_spares(v->store, &count);
+
+	for (size_t i = 0; i < count; i++)
+		if (was_wiped(v, &infos[i])) {
+			tell_members(v, v->last_spare, v->spares_in_use, NULL);
+			return;
+		}
+}
+
+static int record_wiped_spares(struct volume *v)
+{
+	size_t count;
+	const struct store_spare *infos = store_spares(v->store, &count);
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < count; i++) {
+		struct event event = {.kind = EVENT_SPARE_RETIRED, .spare = infos[i].id};
+
+		if (!was_wiped(v, &infos[i]))
+			continue;
+		rc = store_set_spare_state(v->store, infos[i].id, SPARE_RETIRED);
+		rc = rc < 0 ? rc : store_add_event(v->store, &event);
+	}
+	return rc;
 }
 
 /* Counts and records the opening; the committer does not run yet. */
@@ -245,7 +258,7 @@ static int record_opening(struct volume *v, const char *opener, struct error *er
 		 unclean ? "after an end without warning" : "");
 	rc = rc < 0 ? rc : store_begin(v->store);
 	rc = rc < 0 ? rc : store_count_open(v->store);
-	rc = rc < 0 ? rc : record_wiped_spare(v);
+	rc = rc < 0 ? rc : record_wiped_spares(v);
 	rc = rc < 0 ? rc : store_add_event(v->store, &event);
 	rc = rc < 0 ? rc : store_commit(v->store);
 	if (rc == 0)
@@ -307,7 +320,7 @@ static int open_all(struct volume *v, const char *path, struct error *err)
 	rc = rc < 0 ? rc : scrub_load(v, err);
 	rc = rc < 0 ? rc : reconcile(v, err);
 	if (rc == 0)
-		tell_wiped_spare(v);
+		tell_of_wiped_spares(v);
 	rc = rc < 0 ? rc : record_opening(v, v->options.opener, err);
 	if (rc == 0 && confirm_epoch(v) < 0)
 		rc = error_set(err, ENOMEM, "out of memory; end other programs");

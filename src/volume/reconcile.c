@@ -80,7 +80,11 @@ static void note(struct volume *v, const struct spare *spare, const char *detail
 	change_event(&v->opening, &event);
 }
 
-/* What cannot be repaired must not be built upon: no new slot is given out. */
+/*
+ * What cannot be repaired must not be built upon: no new slot is given out, and
+ * none is overwritten, since what it holds may be all that tells a rebuild that
+ * its descriptor is to be believed.
+ */
 static int repair(struct volume *v, struct spare *spare)
 {
 	struct cross c;
@@ -92,6 +96,7 @@ static int repair(struct volume *v, struct spare *spare)
 			  "slots are not used; replace this spare", spare_id(spare),
 			  errno_name(-rc));
 		spare_fail(spare);
+		spare_hold(spare);
 		return 0;
 	}
 	if (c.repaired)
@@ -144,8 +149,8 @@ int confirm_epoch(struct volume *v)
 			continue;
 		rc = spare_confirm(spare, first);
 		rc = rc < 0 ? rc : spare_flush(spare);
-		if (rc == -ENOMEM)
-			return rc;
+		if (rc < 0 && (rc == -ENOMEM || spare_unconfirm(spare, first) < 0))
+			return -ENOMEM;
 		if (rc < 0) {
 			log_error("the superblocks of spare %u cannot be written (%s): its free "
 				  "slots are not used; replace this spare", spare_id(spare),

@@ -309,7 +309,8 @@ static int leave_slots(struct volume *v, struct change *change, const struct mov
 	struct event event = event_of(EVENT_SLOT_BAD, &m->from, m->error);
 	int rc;
 
-	if (m->from.state != SECTOR_REMAPPED || !m->error)
+	if (m->from.state != SECTOR_REMAPPED || !m->error ||
+	    spare_state(volume_spare(v, m->from.spare)) == SPARE_LOST)
 		return 0;
 	/* One that is only slow did answer. */
 	if (m->error != ETIMEDOUT &&

@@ -204,6 +204,17 @@ static void close_device(struct volume *v, struct spare *spare)
 	committer_leave(&v->committer);
 }
 
+/* What memory knows is recorded: no row of the database names a slot of it. */
+static int check_rows(struct volume *v, const struct spare *spare)
+{
+	struct store *s = committer_enter(&v->committer);
+	uint64_t used = 0, bad;
+	int rc = store_spare_usage(s, spare_id(spare), &used, &bad);
+
+	committer_leave(&v->committer);
+	return rc < 0 ? rc : used ? -EBUSY : 0;
+}
+
 /* It is empty. */
 static int let_go(struct volume *v, struct spare *spare)
 {
@@ -211,8 +222,10 @@ static int let_go(struct volume *v, struct spare *spare)
 	bool lost = spare_state(spare) == SPARE_LOST, uncertain;
 	struct leaving l = {spare_id(spare), lost ? SPARE_LOST : SPARE_RETIRED,
 			    lost ? EVENT_SPARE_LOST : EVENT_SPARE_RETIRED};
-	int rc;
+	int rc = check_rows(v, spare);
 
+	if (rc < 0)
+		return rc;
 	/* A lost one is still missed: a rebuild must not take older places for it. */
 	if (!lost) {
 		tell_members(v, v->last_spare, v->spares_in_use - 1, spare);

@@ -33,6 +33,14 @@ struct spare *spare_set_find(const struct spare_set *set, spare_id_t id)
 	return NULL;
 }
 
+bool spare_is_emptied(struct store *s, const struct store_spare *info)
+{
+	uint64_t used = 1, bad;
+
+	return info->state == SPARE_RETIRING &&
+	       store_spare_usage(s, info->id, &used, &bad) == 0 && used == 0;
+}
+
 int spare_identity_of(const struct store_volume *volume, const struct store_spare *spares,
 		      size_t count, size_t index, struct spare_identity *ret)
 {

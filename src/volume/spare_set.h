@@ -38,6 +38,12 @@ static inline bool spare_is_here(const struct store_spare *info)
 }
 
 /*
+ * Retiring, and no row names a slot of it: it may have been wiped already. An
+ * error of the store counts as no.
+ */
+bool spare_is_emptied(struct store *, const struct store_spare *);
+
+/*
  * What the superblock of spares[index] has to say, by the database. -EUCLEAN:
  * a uuid there is none.
  */

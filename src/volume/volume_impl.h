@@ -47,8 +47,7 @@ struct volume {
 	struct spare_set spares;
 	pthread_mutex_t membership; /* held by who adds a spare or lets one go */
 	spare_id_t last_spare;      /* the greatest number that there ever was */
-	uint32_t spares_in_use;     /* all but those that were retired */
-	spare_id_t wiped_spare;     /* found to be retired while it was opened; 0: none */
+	uint32_t spares_in_use;     /* all but those that were retired, or wiped for it */
 	atomic_bool in_doubt; /* the slot tables may say what no row does: see tables_in_doubt */
 	struct background emptying; /* of retiring spares */
 	_Atomic(const char *) stuck; /* why they cannot be emptied; NULL: they can */

@@ -291,6 +291,28 @@ static void a_newer_format_is_refused(void **state)
 	assert_refused(d, &identity, EPROTO);
 }
 
+/* Who knows the sum can write any: found by tests/fuzz. */
+static void impossible_superblocks(void **state)
+{
+	struct spare_identity wrong[] = {identity, identity, identity, identity, identity, identity};
+	struct spare_identity found;
+
+	(void)state;
+	wrong[0].sector_size = 0;
+	wrong[1].sector_size = 1024;
+	wrong[2].main_sectors = 0;
+	wrong[3].main_sectors = SECTOR_MAX + 1;
+	wrong[4].id = 0;
+	wrong[5].id = SPARE_ID_MAX + 1;
+	for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++) {
+		struct device *d = new_device();
+
+		assert_int_equal(spare_write_superblocks(d, &wrong[i], 0), 0);
+		assert_int_equal(spare_probe(d, &found), -ENOENT);
+		device_close(d);
+	}
+}
+
 static void a_resized_region_is_refused(void **state)
 {
 	struct device *d = new_device();
@@ -318,6 +340,7 @@ int main(void)
 		cmocka_unit_test(another_spare_or_volume),
 		cmocka_unit_test(two_superblocks_that_differ_are_damage),
 		cmocka_unit_test(a_newer_format_is_refused),
+		cmocka_unit_test(impossible_superblocks),
 		cmocka_unit_test(a_resized_region_is_refused),
 	};
 
