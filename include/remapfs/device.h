@@ -137,9 +137,20 @@ struct fault {
 };
 
 /*
- * Wraps inner, which it then owns and closes. A write that meets a fault
- * writes the sectors before it and then fails, as disks do; a read fails
- * whole. Sectors are sector_size bytes. spent(context, id) is called, from the
+ * What a failing write has written: disks differ, so faults do, by their id.
+ * dm-error, which fails what it maps and not the request, is the second kind;
+ * null_blk, which refuses whole requests, the third.
+ */
+enum fault_way { FAULT_WRITES_UP_TO = 1, FAULT_WRITES_AROUND = 2, FAULT_WRITES_NOTHING = 0 };
+
+static inline enum fault_way fault_way(const struct fault *f)
+{
+	return (enum fault_way)(f->id % 3);
+}
+
+/*
+ * Wraps inner, which it then owns and closes. A write that meets a fault fails,
+ * and may have written other sectors (fault_way); a read fails whole. Sectors are sector_size bytes. spent(context, id) is called, from the
  * thread that did the I/O and without locks held, when a fault that does not
  * last has ended; it may be NULL.
  */

@@ -45,7 +45,8 @@ struct spent {
 /* What a request meets. */
 struct strike {
 	int error;         /* positive, 0: none */
-	sector_t at;       /* where it fails */
+	sector_t at, end;  /* where it fails */
+	enum fault_way way;
 	uint32_t delay_ms; /* before it goes on or fails */
 	struct spent spent;
 };
@@ -169,6 +170,8 @@ static struct strike find_strike(struct fault_device *f, enum fault_on on, secto
 		wait_for(search.first, &strike);
 		strike.error = search.first->fault.error;
 		strike.at = search.at;
+		strike.end = search.first->fault.start + search.first->fault.count;
+		strike.way = fault_way(&search.first->fault);
 	}
 	pthread_rwlock_unlock(&f->lock);
 	return strike;
@@ -241,27 +244,47 @@ static int fault_read(struct device *d, void *buf, size_t length, uint64_t offse
 	return strike.error ? -strike.error : device_read(f->inner, buf, length, offset);
 }
 
+static int write_piece(struct fault_device *f, const void *buf, uint64_t length, uint64_t offset)
+{
+	int rc = length ? device_write(f->inner, buf, length, offset) : 0;
+
+	if (rc == 0)
+		heal_range(f, offset / f->sector_size, (offset + length) / f->sector_size);
+	return rc;
+}
+
+/*
+ * Writes up to what fails, and past it where that is the way of the fault; but
+ * then what is slow would be so again and again, and that ends it.
+ */
 static int fault_write(struct device *d, const void *buf, size_t length, uint64_t offset)
 {
 	struct fault_device *f = fault_of(d);
-	struct strike strike;
-	uint64_t before;
-	int rc;
+	uint64_t end = offset + length;
+	const char *from = buf;
+	int error = 0;
 
 	if (nothing_armed(f))
 		return device_write(f->inner, buf, length, offset);
-	strike = suffer(f, FAULT_ON_WRITE, offset, length);
-	if (strike.error) {
-		before = strike.at * f->sector_size;
-		before = before > offset ? before - offset : 0;
-		if (before == 0)
-			return -strike.error;
-		length = before;
+	while (offset < end) {
+		struct strike strike = suffer(f, FAULT_ON_WRITE, offset, end - offset);
+		uint64_t at = strike.error ? strike.at * f->sector_size : end;
+		uint64_t next = strike.error ? strike.end * f->sector_size : end;
+		int rc;
+
+		error = error ? error : strike.error;
+		if (strike.error && strike.way == FAULT_WRITES_NOTHING)
+			break;
+		at = at > offset ? at : offset;
+		rc = write_piece(f, from, at - offset, offset);
+		if (rc < 0)
+			return error ? -error : rc;
+		if (strike.error && (strike.way != FAULT_WRITES_AROUND || strike.delay_ms))
+			break;
+		from += next - offset;
+		offset = next;
 	}
-	rc = device_write(f->inner, buf, length, offset);
-	if (rc == 0)
-		heal_range(f, offset / f->sector_size, (offset + length) / f->sector_size);
-	return strike.error ? -strike.error : rc;
+	return -error;
 }
 
 static int fault_flush(struct device *d)

@@ -16,7 +16,9 @@
 set -Eeuo pipefail
 
 TEST_NAME=$(basename "$0" .sh)
-LIMIT=${LIMIT:-240}
+# How much slower than a real machine this one is.
+SLOW=${REMAPFS_SLOW:-1}
+LIMIT=$((${LIMIT:-240} * SLOW))
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
 
 # ---- verdicts ----------------------------------------------------------------
@@ -135,7 +137,7 @@ supervise() {
 
 # wait_for SECONDS COMMAND...: until it succeeds.
 wait_for() {
-  local end=$((SECONDS + $1))
+  local end=$((SECONDS + $1 * SLOW))
   shift
   until "$@"; do
     [ "$SECONDS" -lt "$end" ] || return 1
@@ -184,7 +186,7 @@ cd "$SCRATCH"
 AS_USER=()
 bounded() {
   bounded_command=$*
-  "${AS_USER[@]}" timeout -k 5 "${BOUND:-60}" "$@"
+  "${AS_USER[@]}" timeout -k 5 "$((${BOUND:-60} * SLOW))" "$@"
 }
 
 # requires WHAT...: root, fuse, loop, a file system "fs:xfs", or a command.

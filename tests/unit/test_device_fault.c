@@ -186,12 +186,58 @@ static void a_failing_write_writes_what_lies_before(void **state)
 	assert_true(sector_is(12, 0xee));
 }
 
+static void some_faults_leave_all_of_the_request_unwritten(void **state)
+{
+	struct fault f = permanent(10, 1, FAULT_ON_WRITE, EIO);
+
+	(void)state;
+	f.id = 3;
+	assert_int_equal(fault_way(&f), FAULT_WRITES_NOTHING);
+	arm_one(f);
+	assert_int_equal(write_at(7, 10), -EIO);
+	for (sector_t s = 7; s < 17; s++)
+		assert_true(sector_is(s, 0xee));
+}
+
+/* As dm-error does: every sector that has none of the faults. */
+static void some_faults_let_the_rest_be_written(void **state)
+{
+	struct fault faults[] = {
+		{.id = 2, .start = 10, .count = 2, .on = FAULT_ON_WRITE, .error = ENODATA},
+		{.id = 5, .start = 14, .count = 1, .on = FAULT_ON_WRITE, .error = EIO,
+		 .life = FAULT_TIMES, .times = 1},
+		{.id = 8, .start = 18, .count = 9, .on = FAULT_ON_WRITE, .error = EIO},
+	};
+
+	(void)state;
+	assert_int_equal(fault_way(&faults[0]), FAULT_WRITES_AROUND);
+	arm(faults, 3);
+	assert_int_equal(write_at(7, 13), -ENODATA);
+	for (sector_t s = 7; s < 20; s++)
+		assert_true(sector_is(s, s == 10 || s == 11 || s == 14 || s >= 18 ? 0xee : 0x11));
+	assert_int_equal(spent_count, 1);
+	assert_int_equal(write_at(12, 6), 0);
+	assert_true(sector_is(14, 0x11));
+}
+
+static void a_slow_fault_ends_the_write(void **state)
+{
+	struct fault f = permanent(10, 1, FAULT_ON_WRITE, EIO);
+
+	(void)state;
+	f.id = 2;
+	f.delay_ms = 1;
+	arm_one(f);
+	assert_int_equal(write_at(7, 10), -EIO);
+	assert_true(sector_is(9, 0x11) && sector_is(11, 0xee));
+}
+
 static void the_first_of_several_faults_decides(void **state)
 {
 	struct fault faults[] = {
 		{.id = 1, .start = 40, .count = 1, .on = FAULT_ON_WRITE, .error = EIO},
-		{.id = 2, .start = 20, .count = 1, .on = FAULT_ON_WRITE, .error = ENODATA},
-		{.id = 3, .start = 30, .count = 1, .on = FAULT_ON_WRITE, .error = EILSEQ},
+		{.id = 4, .start = 20, .count = 1, .on = FAULT_ON_WRITE, .error = ENODATA},
+		{.id = 7, .start = 30, .count = 1, .on = FAULT_ON_WRITE, .error = EILSEQ},
 	};
 
 	(void)state;
@@ -307,7 +353,7 @@ static void a_write_that_fails_before_it_does_not_rewrite(void **state)
 
 	(void)state;
 	faults[0].life = FAULT_UNTIL_REWRITTEN;
-	faults[1].id = 2;
+	faults[1].id = 4;
 	arm(faults, 2);
 	assert_int_equal(write_at(5, 10), -EIO);
 	assert_int_equal(read_at(10, 1), -EIO);
@@ -321,7 +367,7 @@ static void a_write_that_fails_behind_it_does(void **state)
 
 	(void)state;
 	faults[0].life = FAULT_UNTIL_REWRITTEN;
-	faults[1].id = 2;
+	faults[1].id = 4;
 	arm(faults, 2);
 	assert_int_equal(write_at(5, 10), -EIO);
 	assert_int_equal(read_at(10, 1), 0);
@@ -567,6 +613,9 @@ int main(void)
 		TEST(on_read_or_write_alone),
 		TEST(a_failing_read_reads_nothing),
 		TEST(a_failing_write_writes_what_lies_before),
+		TEST(some_faults_leave_all_of_the_request_unwritten),
+		TEST(some_faults_let_the_rest_be_written),
+		TEST(a_slow_fault_ends_the_write),
 		TEST(the_first_of_several_faults_decides),
 		TEST(overlapping_faults),
 		TEST(many_faults_as_a_table),
