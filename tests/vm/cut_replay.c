@@ -246,7 +246,8 @@ int main(int argc, char **argv)
 		/* Evenly spread when there are more than wanted. */
 		if (seen++ * most / all == taken && taken < most) {
 			cut(&log, i, argv + 5);
-			taken++;
+			if (++taken % 50 == 0)
+				printf("%zu power cuts, nothing lost\n", taken);
 		}
 	}
 	printf("%zu power cuts of %zu points, %zu entries\n", taken, all, log.count);

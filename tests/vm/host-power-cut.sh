@@ -65,7 +65,7 @@ for disk in main spare database marks; do
 done
 
 cat >"$folder/job" <<JOB
-export REMAPFS_BUILD=$build TMPDIR=/var/tmp REMAPFS_SLOW=10 CUT_FOLDER=$folder
+export REMAPFS_BUILD=$build TMPDIR=/scratch REMAPFS_SLOW=10 CUT_FOLDER=$folder
 export CUT_ROUNDS=${CUT_ROUNDS:-2} CUT_FILES=${CUT_FILES:-30}
 exec bash $here/cut-guest.sh
 JOB

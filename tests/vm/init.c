@@ -99,9 +99,8 @@ static void furnish(void)
 	mount_on("devpts", "/dev/pts", "devpts", 0, NULL);
 	mount_on("tmpfs", "/dev/shm", "tmpfs", 0, NULL);
 	mount_on("tmpfs", "/run", "tmpfs", 0, NULL);
-	mount_on("tmpfs", "/tmp", "tmpfs", 0, NULL);
-	/* Not the tmpfs: the tests want a file system with O_DIRECT. */
-	mount_on("/dev/vda", "/var/tmp", "ext4", MS_NOATIME, NULL);
+	/* The tests want a file system with O_DIRECT, and nothing of the host's hidden. */
+	mount_on("/dev/vda", "/scratch", "ext4", MS_NOATIME, NULL);
 	if (symlink("/proc/self/fd", "/dev/fd") < 0)
 		die("/dev/fd");
 	mount_modules();

@@ -15,10 +15,10 @@ dust() {
 }
 
 say "what the kernel does: EIO until written"
-dust addbadblock 100
+dust addbadblock 1005
 dust enable
-assert_eq "$(error_of read /dev/mapper/main 96 8)" EIO "reading"
-assert_eq "$(error_of write /dev/mapper/main 100 1),$(error_of read /dev/mapper/main 100 1)" 0,0 "writing, reading"
+assert_eq "$(error_of read /dev/mapper/main 1004 8)" EIO "reading"
+assert_eq "$(error_of write /dev/mapper/main 1005 1),$(error_of read /dev/mapper/main 1005 1)" 0,0 "writing, reading"
 
 volume_over /dev/mapper/main 8M
 EXPECTED=$SCRATCH/expected

@@ -49,7 +49,7 @@ iodepth=8
 rw=randwrite
 bs=4k
 offset=40m
-size=16m
+size=8m
 loops=${LOOPS:-2}
 verify=crc32c
 do_verify=0
@@ -59,7 +59,7 @@ timeout 600 fio --eta=never --output=fio.log load.fio &
 load=$!
 rounds=0
 while ! process_ended "$load" && [ "$rounds" -lt 60 ]; do
-  for _ in $(seq 24); do echo $((81920 + RANDOM % 32000)); done | sort -nu >holes
+  for _ in $(seq 24); do echo $((81920 + RANDOM % 16384)); done | sort -nu >holes
   dm_table "$RAM_DISK" error $(cat holes) | dm_change main
   cat holes >>all-holes
   rounds=$((rounds + 1))
