@@ -147,7 +147,12 @@ int confirm_epoch(struct volume *v)
 
 		if (spare_failed(spare))
 			continue;
-		rc = spare_confirm(spare, first);
+		/*
+		 * What the life before cleared may not be durable yet: a power cut
+		 * must not keep the number and lose that.
+		 */
+		rc = spare_flush(spare);
+		rc = rc < 0 ? rc : spare_confirm(spare, first);
 		rc = rc < 0 ? rc : spare_flush(spare);
 		if (rc < 0 && (rc == -ENOMEM || spare_unconfirm(spare, first) < 0))
 			return -ENOMEM;

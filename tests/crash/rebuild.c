@@ -107,7 +107,8 @@ static unsigned rebuild_without(const struct session *like, const struct disk *l
 	where.without = without;
 	take(&s, like, left);
 	rc = rebuild(&s, without, &spares, &err);
-	if (rc < 0 && (without == REBUILT_ALL || rc != -EBADMSG))
+	/* One whose superblocks could not be written does not know who is in use. */
+	if (rc < 0 && ((without == REBUILT_ALL && !r->forgiving) || rc != -EBADMSG))
 		fail("there is no rebuild: %s", err.text);
 	if (rc == 0) {
 		if (session_open(&s) < 0)
@@ -125,8 +126,11 @@ void rebuild_after_cut(const struct session *like, const struct disk *left, cons
 {
 	unsigned spares = rebuild_without(like, left, r, p, live, REBUILT_ALL);
 
-	/* One that is missing is missed, unless nothing was on it. */
-	for (unsigned id = 1; spares > 1 && id <= SPARES; id++)
+	/*
+	 * One that is missing is missed, unless nothing was on it; or unless the
+	 * others could not be told of it.
+	 */
+	for (unsigned id = 1; spares > 1 && !r->forgiving && id <= SPARES; id++)
 		if (left->files[FILE_MAIN + id].exists)
 			rebuild_without(like, left, r, p, live, id);
 }

@@ -43,6 +43,8 @@ int session_open(struct session *s)
 	engine_volume(NULL);
 	memory_spare(false);
 	rc = volume_open(SIM_PATH, &o, &s->volume, &err);
+	if (rc < 0 && settings.verbose && !s->sim.cut)
+		printf("  not opened: %s\n", err.text);
 	if (rc == 0)
 		engine_scribe(s->volume);
 	memory_spare(true);
@@ -207,7 +209,9 @@ static void fill(struct session *s, const struct op *op)
 	struct op write = {.kind = OP_WRITE, .start = op->start};
 	uint64_t left;
 
-	while (s->volume && (left = spare_counts(s->volume->spares.all[0]).free) > op->arg) {
+	/* A spare that has failed keeps what is free of it: then main ends it. */
+	while (s->volume && write.start + op->count <= s->sectors &&
+	       (left = spare_counts(s->volume->spares.all[0]).free) > op->arg) {
 		write.count = left - op->arg < op->count ? left - op->arg : op->count;
 		request(s, &write);
 		write.start += write.count;
@@ -308,6 +312,10 @@ static void empty(struct session *s, const struct op *op)
 		struct extent now = session_place(s, i);
 		struct asked *q;
 
+		/* Its commit failed and is in doubt: it is not served before the next opening. */
+		if (s->record.forgiving && now.state == SECTOR_PENDING && before[i].state != now.state)
+			note_loss(s, &(struct op){.start = i, .count = 1,
+						  .arg = DEFECT_READ | DEFECT_HEALS});
 		if (now.state != SECTOR_REMAPPED || before[i].state != SECTOR_REMAPPED ||
 		    (now.spare == before[i].spare && now.slot == before[i].slot))
 			continue;

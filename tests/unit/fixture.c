@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TIME_LIMIT_S 115
+#define TIME_LIMIT_S 290
 
 __attribute__((constructor)) static void limit_time(void)
 {
