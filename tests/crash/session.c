@@ -312,10 +312,11 @@ static void empty(struct session *s, const struct op *op)
 		struct extent now = session_place(s, i);
 		struct asked *q;
 
-		/* Its commit failed and is in doubt: it is not served before the next opening. */
-		if (s->record.forgiving && now.state == SECTOR_PENDING && before[i].state != now.state)
-			note_loss(s, &(struct op){.start = i, .count = 1,
-						  .arg = DEFECT_READ | DEFECT_HEALS});
+		/* It could not be read, or its commit is in doubt. */
+		if (s->record.forgiving && now.state == SECTOR_PENDING && before[i].state != now.state) {
+			q = record_begin(&s->record, REQUEST_LOSS, i, 1, 0, begin);
+			q->end = begin;
+		}
 		if (now.state != SECTOR_REMAPPED || before[i].state != SECTOR_REMAPPED ||
 		    (now.spare == before[i].spare && now.slot == before[i].slot))
 			continue;
