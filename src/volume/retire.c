@@ -8,8 +8,10 @@
  *   the row says retired      it is not opened any more
  *   its device is closed      it can be taken away
  *
- * Until its row says retired a spare that holds nothing may be wiped already:
- * the next opening finds it so (retired_already).
+ * It is wiped only when no row of the database names a slot of it: what was moved
+ * in memory may not be recorded yet. Until its row says retired a spare that
+ * holds nothing may be wiped already: the next opening finds it so
+ * (retired_already).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -106,7 +108,7 @@ static int give_up(struct emptying *x, const struct extent *e)
 static int empty_piece(struct emptying *x, sector_t start, uint64_t count)
 {
 	struct volume *v = x->volume;
-	struct request r;
+	struct request r = {0};
 	sector_t end = start + count;
 	int rc = 0;
 

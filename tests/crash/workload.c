@@ -136,10 +136,10 @@ static const struct op crowded[] = {
 
 /* Given up: nothing that is written from then on may go with it. */
 static const struct op given_up[] = {
-	{OP_DEFECT, 4, 8, W}, {OP_WRITE, 4, 6, 0}, {OP_FLUSH, 0, 0, 0}, {OP_RETIRE, 1, 0, 1},
-	{OP_WRITE, 5, 2, 0}, {OP_READ, 5, 2, 0}, {OP_EMPTY, 0, 0, 1}, {OP_READ, 5, 2, 0},
-	{OP_READ, 8, 1, 0}, {OP_WRITE, 8, 1, 0}, {OP_REOPEN, 0, 0, 0}, {OP_WRITE, 4, 2, 0},
-	{OP_FLUSH, 0, 0, 0},
+	{OP_DEFECT, 4, 8, W}, {OP_WRITE, 4, 6, 0}, {OP_FLUSH, 0, 0, 0}, {OP_WRITE, 6, 2, 0},
+	{OP_WRITE, 7, 2, 0}, {OP_RETIRE, 1, 0, 1}, {OP_FLUSH, 0, 0, 0}, {OP_WRITE, 5, 2, 0},
+	{OP_READ, 5, 2, 0}, {OP_EMPTY, 0, 0, 1}, {OP_READ, 5, 2, 0}, {OP_READ, 8, 1, 0},
+	{OP_WRITE, 8, 1, 0}, {OP_REOPEN, 0, 0, 0}, {OP_WRITE, 4, 2, 0}, {OP_FLUSH, 0, 0, 0},
 };
 
 #define LIST(list) list, sizeof(list) / sizeof((list)[0])
