@@ -77,7 +77,7 @@ int spare_each_group(struct spare *spare, int (*fn)(void *context, struct slot_g
 	uint64_t length = spare->layout.slots_offset - spare->layout.table_offset;
 	struct scan s = {spare, fn, context, NULL};
 
-	if (posix_memalign(&piece, SPARE_BLOCK, PIECE) != 0)
+	if (posix_memalign(&piece, SPARE_BLOCK, length < PIECE ? (size_t)length : PIECE) != 0)
 		return -ENOMEM;
 	s.piece = piece;
 	for (uint64_t at = 0; at < length; at += PIECE) {

@@ -281,10 +281,8 @@ static int start_committer(struct volume *v, struct error *err)
 	return 0;
 }
 
-static int prepare(struct volume *v, struct error *err)
+static void prepare(struct volume *v)
 {
-	int rc;
-
 	v->reading.what = "reads";
 	v->writing.what = "writes";
 	for (size_t i = 0; i < EVIDENCE; i++) {
@@ -297,18 +295,14 @@ static int prepare(struct volume *v, struct error *err)
 	pthread_mutex_init(&v->membership, NULL);
 	background_init(&v->emptying);
 	scrub_init(&v->scrub);
-	rc = posix_memalign(&v->zeros, VOLUME_ALIGNMENT, ZEROS_BYTES);
-	if (rc)
-		return error_set(err, rc, "out of memory; end other programs");
-	memset(v->zeros, 0, ZEROS_BYTES);
-	return 0;
 }
 
 static int open_all(struct volume *v, const char *path, struct error *err)
 {
-	int rc = prepare(v, err);
+	int rc;
 
-	rc = rc < 0 ? rc : open_store(v, path, err);
+	prepare(v);
+	rc = open_store(v, path, err);
 	if (rc < 0)
 		return rc;
 	v->sector_size = store_volume(v->store)->sector_size;
@@ -345,7 +339,6 @@ static void release(struct volume *v)
 	background_destroy(&v->emptying);
 	scrub_destroy(&v->scrub);
 	pthread_mutex_destroy(&v->flushing);
-	free(v->zeros);
 	free(v);
 }
 

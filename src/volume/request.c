@@ -219,7 +219,7 @@ static int zero_in_sector(struct volume *v, struct request *r, sector_t sector,
 	const struct span one = {.start = sector, .count = 1, .head = from,
 				 .tail = v->sector_size - to};
 
-	return write_span(v, r, &one, v->zeros, to - from);
+	return write_span(v, r, &one, volume_zeros, to - from);
 }
 
 static int erase_span(struct volume *v, struct request *r, const struct span *s,

@@ -23,7 +23,10 @@
 #include "volume/scrub.h"
 #include "volume/spare_set.h"
 
+/* To be written, never to be changed; aligned. */
 #define ZEROS_BYTES (1u << 20)
+extern uint8_t volume_zeros[ZEROS_BYTES];
+
 #define EVIDENCE 8
 #define PROBE_MS 1000 /* what asking main elsewhere may take at least */
 
@@ -61,7 +64,6 @@ struct volume {
 	pthread_mutex_t marking; /* of sectors as pending: see pending.c */
 	struct evidence reading, writing; /* main */
 	pthread_mutex_t flushing;         /* main: a second flush waits for the first */
-	void *zeros; /* ZEROS_BYTES of them, aligned */
 
 	atomic_bool *flush_failed, own_flush_failed; /* the first may be the second */
 	atomic_bool spares_full; /* told once, until there is room again */

@@ -176,11 +176,14 @@ int write_sectors(struct volume *v, struct request *r, const void *buf, sector_t
 	return rc;
 }
 
+/* Without a page of its own until somebody writes there, which nobody does. */
+_Alignas(VOLUME_ALIGNMENT) uint8_t volume_zeros[ZEROS_BYTES];
+
 int write_zeros(struct volume *v, struct request *r, sector_t start, uint64_t count)
 {
 	while (count > 0) {
 		uint64_t most = ZEROS_BYTES / v->sector_size, n = count < most ? count : most;
-		int rc = out_of_time(r) ? -EIO : write_sectors(v, r, v->zeros, start, n);
+		int rc = out_of_time(r) ? -EIO : write_sectors(v, r, volume_zeros, start, n);
 
 		if (rc < 0)
 			return rc;
