@@ -18,6 +18,8 @@
 
 /* How long a device may be kept open by others (udev looks at it) after its end. */
 #define DETACH_WAIT_MS 5000
+/* How long one may be held that is not mounted: by blkid or btrfs, looking at all devices. */
+#define HELD_WAIT_MS 2000
 
 /* ---- what the kernel says --------------------------------------------------- */
 
@@ -301,16 +303,29 @@ static int explain_held(const struct loop *loop, int code, struct error *err)
 			 loop->device, loop->device, loop->device);
 }
 
-/*
- * Opens a device as its only holder: a mount, a device mapper target or mkfs
- * makes that fail. What was written to it must be safe before it goes away.
- */
+/* As the only holder: a mount, a device mapper target or mkfs makes that fail. */
+static int open_alone(const struct loop *loop)
+{
+	char point[256];
+
+	for (int waited = 0;; waited += 20) {
+		int fd = open(loop->device, O_RDONLY | O_EXCL | O_CLOEXEC);
+		int code = fd < 0 ? errno : 0;
+
+		if (code != EBUSY || waited >= HELD_WAIT_MS ||
+		    find_mount(loop->device, point, sizeof(point)))
+			return code ? -code : fd;
+		poll(NULL, 0, 20);
+	}
+}
+
+/* What was written to a device must be safe before it goes away. */
 static int hold(const struct loop *loop, int *ret_fd, struct error *err)
 {
-	int fd = open(loop->device, O_RDONLY | O_EXCL | O_CLOEXEC);
+	int fd = open_alone(loop);
 
 	if (fd < 0)
-		return explain_held(loop, errno, err);
+		return explain_held(loop, -fd, err);
 	if (fsync(fd) < 0) {
 		int code = errno;
 

@@ -66,20 +66,28 @@ static int wait_for_successor(const char *volume, const struct workers *before)
 			   volume, WAIT_MS / 1000);
 }
 
+/* Nobody serves it: because it is not mounted, or because it is no volume. */
+static int refuse_unserved(const char *volume)
+{
+	struct store *store;
+	struct error err = {0};
+
+	if (store_open(volume, STORE_READ, &store, &err) < 0)
+		return refuse(&err);
+	store_close(store);
+	return refuse_text("volume '%s' is not mounted, so there is nothing to hand over; the next "
+			   "mount takes the installed program", volume);
+}
+
 static int upgrade(const char *volume)
 {
 	struct workers before;
-	struct store *store;
 	struct error err = {0};
-	int rc = store_open(volume, STORE_READ, &store, &err);
+	/* The database is not asked: a new worker may be what mends it. */
+	int rc = find_workers(volume, &before, &err);
 
-	if (rc < 0)
-		return refuse(&err);
-	store_close(store);
-	rc = find_workers(volume, &before, &err);
 	if (rc == -ENOENT || rc == -ECONNREFUSED)
-		return refuse_text("volume '%s' is not mounted, so there is nothing to hand over; the "
-				   "next mount takes the installed program", volume);
+		return refuse_unserved(volume);
 	if (rc < 0)
 		return refuse(&err);
 	if (before.supervisor == before.worker)
