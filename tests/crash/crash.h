@@ -12,6 +12,7 @@ struct settings {
 	unsigned states; /* cuts of one point */
 	unsigned rebuild; /* one of so many states is rebuilt without its database */
 	unsigned inner;  /* of one state: points of its recovery at which it is cut again */
+	uint64_t every;  /* one point, or failing call, in so many */
 	const char *plant;
 	bool verbose;
 };

@@ -167,6 +167,14 @@ void explore_live(struct session *s)
 	free(p);
 }
 
+/* One that is asked for has its turn. */
+static bool has_turn(size_t point)
+{
+	if (only.point != SIZE_MAX)
+		return point == only.point;
+	return (point + settings.seed) % settings.every == 0;
+}
+
 static void cut_everywhere(const struct session *s, const struct workload *w)
 {
 	size_t points = s->sim.journal.count + 1;
@@ -174,13 +182,12 @@ static void cut_everywhere(const struct session *s, const struct workload *w)
 
 	cache_start(&c, workload_disk(w), &s->sim.journal);
 	for (size_t point = 0; point < points; point++) {
-		unsigned states = c.count ? settings.states : 1;
+		unsigned states = !has_turn(point) ? 0 : c.count ? settings.states : 1;
 
 		for (unsigned cut = 0; cut < states; cut++)
-			if ((only.point == SIZE_MAX || only.point == point) &&
-			    (only.state == UINT_MAX || only.state == cut))
+			if (only.state == UINT_MAX || only.state == cut)
 				explore_cut(s, &c, cut, true);
-		counts.points++;
+		counts.points += states > 0;
 		if (point + 1 < points)
 			cache_advance(&c);
 	}

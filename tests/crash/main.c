@@ -18,7 +18,7 @@
 #include "sim.h"
 #include "sweep.h"
 
-struct settings settings = {.seed = 1, .states = 10, .inner = 2, .rebuild = 16};
+struct settings settings = {.seed = 1, .states = 10, .inner = 2, .rebuild = 16, .every = 1};
 
 static const char *only_workload, *sweep_kind;
 static uint64_t only_nth;
@@ -26,9 +26,10 @@ static uint64_t rounds = 1;
 
 static const char help[] =
 	"usage: crash [--seed N] [--states N] [--inner N] [--rebuild N]\n"
-	"             [--rounds N | --long]\n"
+	"             [--every N] [--rounds N | --long]\n"
 	"       crash --seed N --workload NAME [--point P] [--state S] [--verbose]\n"
-	"       crash --seed N --sweep eio|burst|enospc|enomem [--workload NAME] [--nth N]\n"
+	"       crash --seed N --sweep eio|burst|enospc|enomem [--workload NAME]\n"
+	"             [--nth N | --every N]\n"
 	"       crash --plant NAME | --list\n"
 	"\n"
 	"Cuts the power at each step of I/O of the engine and checks what is left.\n"
@@ -38,6 +39,7 @@ static const char help[] =
 	"  --inner N    of each state, points of its recovery where it is cut once more\n"
 	"  --rebuild N  of one state in N, and of one orderly end in N, the database is lost\n"
 	"               and made anew from the spares (default 16, 0: never)\n"
+	"  --every N    only one point, or one failing call, in N: others with another seed\n"
 	"  --rounds N   goes on with the following seeds; --long: 20 rounds with more of each\n"
 	"  --sweep KIND fails the 1st, 2nd, 3rd … call (I/O error, six in a row, disk full,\n"
 	"               no memory) until none is left to fail, with cuts afterwards\n"
@@ -144,6 +146,8 @@ static void take_option(const char *name, const char *value)
 		settings.inner = (unsigned)number(value);
 	else if (strcmp(name, "--rebuild") == 0)
 		settings.rebuild = (unsigned)number(value);
+	else if (strcmp(name, "--every") == 0 && number(value))
+		settings.every = number(value);
 	else if (strcmp(name, "--rounds") == 0)
 		rounds = number(value);
 	else if (strcmp(name, "--point") == 0)

@@ -117,10 +117,13 @@ static bool fail_one(const struct workload *w, const struct kind *k, uint64_t nt
 void sweep(const struct workload *w, const char *kind, uint64_t nth)
 {
 	const struct kind *k = find(kind);
+	uint64_t first = nth ? nth : 1;
 
 	if (w->commits_fail)
 		return;
-	for (uint64_t n = nth ? nth : 1; fail_one(w, k, n) && !nth; n++)
+	if (!nth)
+		first += settings.seed % settings.every;
+	for (uint64_t n = first; fail_one(w, k, n) && !nth; n += settings.every)
 		;
 	counts.workloads++;
 }
