@@ -206,6 +206,7 @@ static int make_volume(struct creation *c)
 		.sector_size = c->sector_size,
 		.main_sectors = c->main.size / c->sector_size,
 		.spares = (uint32_t)n,
+		.in_use = (uint32_t)n,
 	};
 	int rc = 0;
 
