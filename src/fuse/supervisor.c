@@ -157,6 +157,8 @@ static bool may_try_again(struct supervisor *s)
 
 		nanosleep(&pause, NULL);
 	}
+	/* What it served is accounted for: the next try may fail without a new worker. */
+	s->serving = false;
 	return true;
 }
 
@@ -170,7 +172,15 @@ static void start_trial(struct supervisor *s)
 	char path[PATH_MAX];
 
 	s->trial = fork();
-	if (s->trial != 0)
+	if (s->trial < 0) {
+		log_error("cannot start a process to look at the mount: %s; end other programs",
+			  strerror(errno));
+		s->trial = 0;
+		s->code = EXIT_SYSTEM;
+		end_now(s);
+		return;
+	}
+	if (s->trial > 0)
 		return;
 	close(session_fd(s->session));
 	snprintf(path, sizeof(path), "%s/%s", s->options->mountpoint, IMAGE_NAME);

@@ -92,8 +92,6 @@ static int check_distinct(struct creation *c)
 	return 0;
 }
 
-/* ---- what is there --------------------------------------------------------------------------- */
-
 /* ---- sizes ------------------------------------------------------------------------------------ */
 
 static int choose_sector_size(struct creation *c)
