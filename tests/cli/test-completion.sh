@@ -44,11 +44,8 @@ make_files() {
   printf 'SQLite format 3' >short
 }
 
-commands() {
-  local all
-  all=$(remapctl --help | awk '/^[^ ]/ { inside = /\(8\)$/ } inside && /^ / { print $1 }' | sort | xargs)
-  [ "$(wc -w <<<"$all")" -gt 20 ] || fail "remapctl --help has no commands"
-  offers "$all" remapctl ''
+first_words() {
+  offers "$(commands | sort | xargs)" remapctl ''
   offers 'scrub' remapctl sc
   offers 'retire-spare' remapctl reti
   offers 'rebuild report retire-spare' remapctl re
@@ -59,7 +56,7 @@ commands() {
 # Of every command: each option that --help has, and no other.
 options() {
   local command expected
-  for command in $(remapctl --help | awk '/^[^ ]/ { inside = /\(8\)$/ } inside && /^ / { print $1 }'); do
+  for command in $(commands); do
     expected=$(remapctl "$command" --help | sed -nE 's/^ {1,5}(-.*)/\1/p' | sed 's/  .*//' |
       grep -oE -- '--?[a-z]+[a-z-]*|-[A-Z]' | sort -u | xargs)
     offers "$expected" remapctl "$command" -
@@ -132,7 +129,7 @@ at_a_prompt() {
 
 requires sqlite3 awk
 make_files
-commands
+first_words
 options
 volumes
 values
