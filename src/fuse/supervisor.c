@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fuse/notify.h"
 #include "fuse/session.h"
 #include "fuse/supervision.h"
 #include "remapfs/cleanup.h"
@@ -215,6 +216,8 @@ static void worker_ready(struct supervisor *s)
 	s->ready_fd = -1;
 	if (s->serving && s->ready && s->trial == 0)
 		start_trial(s);
+	if (s->serving && !s->ready)
+		notify_service("STATUS=serving; the worker before %s", s->shared->former);
 }
 
 /* Called when the worker has ended. Returns an exit code, or -1 to go on. */
@@ -244,6 +247,7 @@ static int worker_ended(struct supervisor *s, int status)
 		if (!may_try_again(s))
 			return EXIT_SYSTEM;
 	}
+	notify_service("STATUS=the worker %s; starting another one", s->shared->former);
 	while (start_worker(s) < 0) {
 		log_warning("another worker could not be started: %s; end other programs",
 			    strerror(errno));
@@ -275,9 +279,11 @@ static void asked_to_end(struct supervisor *s)
 		end_now(s);
 	} else if (s->asked++ == 0) {
 		log_notice("unmounting");
+		notify_service("STOPPING=1\nSTATUS=unmounted; waiting for who has disk.img open");
 		session_unmount_lazily(s->session);
 	} else if (s->worker > 0) {
 		log_notice("ending with files still open");
+		notify_service("STATUS=ending with files still open");
 		kill(s->worker, SIGTERM);
 	}
 }
