@@ -72,6 +72,8 @@ code 1 "$helper" "$VOLUME" "$MNT" -N /proc/1/ns/mnt
 code 1 "$helper" "$VOLUME"
 code 32 "$helper" "$VOLUME" "$SCRATCH/nothing" -f
 code 0 "$helper" "$VOLUME" "$MNT" -f -n -v
+# What mount(8) keeps to itself, others may hand on.
+code 0 "$helper" "$VOLUME" "$MNT" -f -o noauto,nofail,_netdev,users,user=me,comment=x,x-a.b=c,X-d
 
 say "-s leaves out what is unknown, also for the worker"
 bounded "$helper" "$VOLUME" "$MNT" -s -n -v -o rw,nonsense,other=1 -t "$type"
