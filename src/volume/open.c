@@ -39,7 +39,8 @@ static int open_store(struct volume *v, const char *path, struct error *err)
 	bool locked = v->options.locked || v->options.parts;
 	int rc = locked ? 0 : volume_lock(path, v->options.lock_wait_ms, &v->lock_fd, err);
 
-	return rc < 0 ? rc : parts_open_store(v->options.parts, path, STORE_WRITE, &v->store, err);
+	rc = rc < 0 ? rc : parts_open_store(v->options.parts, path, STORE_WRITE, &v->store, err);
+	return rc < 0 ? rc : store_quick_check(v->store, path, err);
 }
 
 static void warn_indirect(const struct device *d, const char *role, const char *path)
