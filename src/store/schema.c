@@ -114,8 +114,7 @@ static int compare_all(struct objects *here, struct objects *ours, const char *p
 			return refuse(ours, "lacks a part", from_spares, path, err);
 		if (order == 0 && (compare(here, ours, TABLE) || compare(here, ours, SQL)))
 			return refuse(here, "was changed", from_spares, path, err);
-		if (order <= 0)
-			next(here);
+		next(here);
 		if (order == 0)
 			next(ours);
 	}

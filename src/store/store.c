@@ -93,8 +93,8 @@ int store_connect(const char *vfs, const char *path, int flags, struct store **r
 	if (sqlite3_open_v2(path, &s->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
 			    vfs) != SQLITE_OK || be_careful(s) != SQLITE_OK) {
 		rc = s->db ? store_errno(s) : -ENOMEM;
-		error_set(err, -rc, "cannot open '%s': %s; check its permissions and those of its "
-			  "folder", path, s->db ? sqlite3_errmsg(s->db) : "out of memory");
+		rc = error_set(err, -rc, "cannot open '%s': %s; check its permissions and those of "
+			       "its folder", path, s->db ? sqlite3_errmsg(s->db) : "out of memory");
 		store_close(s);
 		return rc;
 	}

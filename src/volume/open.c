@@ -40,7 +40,12 @@ static int open_store(struct volume *v, const char *path, struct error *err)
 	int rc = locked ? 0 : volume_lock(path, v->options.lock_wait_ms, &v->lock_fd, err);
 
 	rc = rc < 0 ? rc : parts_open_store(v->options.parts, path, STORE_WRITE, &v->store, err);
-	return rc < 0 ? rc : store_quick_check(v->store, path, err);
+	rc = rc < 0 ? rc : store_quick_check(v->store, path, err);
+	if (rc == 0 && store_volume(v->store)->opens >= SEQUENCE_LIVES - 1)
+		rc = error_set(err, EUCLEAN, "volume '%s' is damaged (it says that it was opened %llu "
+			       "times); make a new one of its spares with 'remapctl rebuild --force'",
+			       path, (unsigned long long)store_volume(v->store)->opens);
+	return rc;
 }
 
 static void warn_indirect(const struct device *d, const char *role, const char *path)

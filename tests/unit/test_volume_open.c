@@ -207,6 +207,22 @@ static void rows_that_contradict(void **state)
 	}
 }
 
+/* The last life whose sequence numbers are numbers of SQLite, and one more. */
+static void more_lives_than_there_are(void **state)
+{
+	(void)state;
+	close_volume();
+	sql("UPDATE volume SET opens = 8388606");
+	open_volume();
+	bad_sectors(10, 1, FAULT_ON_WRITE);
+	assert_written(10, 1, 3);
+	close_volume();
+	assert_true(ask_number("SELECT sequence >> 40 FROM remap") == 8388607);
+	assert_not_opened(EUCLEAN);
+	sql("UPDATE volume SET opens = 9223372036854775807");
+	assert_not_opened(EUCLEAN);
+}
+
 /* What an end without warning leaves: open again, and say so. */
 static int die_with_it_open(void *path)
 {
@@ -448,6 +464,7 @@ int main(void)
 		TEST(parts_that_are_not_its_own),
 		TEST(a_spare_of_another_volume),
 		TEST(rows_that_contradict),
+		TEST(more_lives_than_there_are),
 		TEST(a_killed_process_loses_nothing),
 		TEST(the_lock_is_waited_for),
 		TEST(wrong_parts),
