@@ -162,6 +162,14 @@ int store_quick_check(struct store *, const char *path, struct error *err);
  */
 int store_freeze(struct store *);
 
+/*
+ * The paths of main and of all spares, without bringing the database up to date
+ * first. Errors as store_open; err has the line. fn
+ * returns 0 to go on, or what is then returned, above 0.
+ */
+int store_each_path(const char *path, int (*fn)(void *context, const char *member), void *context,
+		    struct error *err);
+
 struct store_totals {
 	uint64_t remapped_sectors, pending_sectors;
 	uint64_t remaps; /* rows */

@@ -146,9 +146,8 @@ int store_explain(struct store *s, int rc, const char *path, struct error *err)
 			 "the disk they are on", path, sqlite3_errmsg(s->db));
 }
 
-/* Whose database this is, and of which version. */
-static int check_version(struct store *s, const char *path, enum store_mode mode,
-			 struct error *err)
+/* Whose database this is, and of which version: that is returned, if it is ours. */
+static int find_version(struct store *s, const char *path, struct error *err)
 {
 	int application = pragma(s, "application_id"), version, rc;
 
@@ -166,13 +165,20 @@ static int check_version(struct store *s, const char *path, enum store_mode mode
 		return error_set(err, EUCLEAN, "volume '%s' is damaged (version %d); make a new one "
 				 "of its spares with 'remapctl rebuild --force'", path, version);
 	rc = store_check_schema(s, version, path, err);
-	if (rc < 0 || version == newest_version())
-		return rc;
+	return rc < 0 ? rc : version;
+}
+
+static int check_version(struct store *s, const char *path, enum store_mode mode,
+			 struct error *err)
+{
+	int version = find_version(s, path, err);
+
+	if (version < 0 || version == newest_version())
+		return version < 0 ? version : 0;
 	if (mode == STORE_READ)
 		return error_set(err, EUCLEAN, "volume '%s' has the older version %d; mount it "
 				 "once to bring it up to date", path, version);
-	rc = store_migrate(s, version, err);
-	return rc;
+	return store_migrate(s, version, err);
 }
 
 static int check_file(const char *path, struct error *err)
@@ -336,6 +342,42 @@ int store_read_volume(struct store *s)
 	s->volume.opens = (uint64_t)sqlite3_column_int64(row, 4);
 	store_done(row);
 	return s->volume.main_path ? read_spares(s) : -ENOMEM;
+}
+
+/* What every version of the schema has. */
+static const char paths[] = "SELECT main_path FROM volume UNION ALL SELECT path FROM spare";
+
+static int each_path(struct store *s, int (*fn)(void *, const char *), void *context)
+{
+	sqlite3_stmt *row;
+	int rc, stop = 0;
+
+	if (sqlite3_prepare_v2(s->db, paths, -1, &row, NULL) != SQLITE_OK)
+		return store_errno(s);
+	while (stop == 0 && (rc = store_step(s, row)) > 0) {
+		const char *path = (const char *)sqlite3_column_text(row, 0);
+
+		stop = path ? fn(context, path) : -EUCLEAN;
+	}
+	sqlite3_finalize(row);
+	return stop ? stop : rc;
+}
+
+int store_each_path(const char *path, int (*fn)(void *, const char *), void *context,
+		    struct error *err)
+{
+	struct store *s;
+	int rc = check_file(path, err);
+
+	rc = rc < 0 ? rc : store_connect(NULL, path, SQLITE_OPEN_READWRITE, &s, err);
+	if (rc < 0)
+		return rc;
+	sqlite3_exec(s->db, "PRAGMA query_only = ON", NULL, NULL, NULL);
+	rc = find_version(s, path, err);
+	if (rc > 0 && (rc = each_path(s, fn, context)) < 0)
+		store_explain(s, rc, path, err);
+	store_close(s);
+	return rc;
 }
 
 const struct store_volume *store_volume(const struct store *s)

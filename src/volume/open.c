@@ -85,10 +85,10 @@ static int open_main(struct volume *v, struct error *err)
 }
 
 int open_one_spare(struct volume *v, const struct store_spare *info,
-		   const struct spare_identity *id, struct spare **ret, struct error *err)
+		   const struct spare_identity *id, int fd, struct spare **ret, struct error *err)
 {
 	struct file_device_options o = {.role = "spare", .offset = info->offset,
-					.length = info->length,
+					.length = info->length, .opened = fd >= 0, .fd = fd,
 					.lock_wait_ms = v->options.lock_wait_ms};
 	bool damaged = false;
 	struct device *d;
@@ -144,7 +144,7 @@ static int open_spare(struct volume *v, const struct store_spare *infos, size_t 
 				 "uuid); restore it from a copy", infos[i].id);
 	if (!spare_is_here(&infos[i]))
 		return 0;
-	rc = open_one_spare(v, &infos[i], &id, &spare, err);
+	rc = open_one_spare(v, &infos[i], &id, -1, &spare, err);
 	if (retired_already(v, &infos[i], rc)) {
 		v->spares_in_use--;
 		return 0;
