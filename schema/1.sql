@@ -1,5 +1,10 @@
 -- The database of a remapfs volume, version 1.
 --
+-- This file stays as it is: a volume is opened only if its schema is the one that
+-- these files make, to the letter (src/store/schema.c). What changes goes into
+-- the next version. Views of your own are welcome in a volume; triggers, tables
+-- and indexes are not.
+--
 -- Open it with sqlite3 at any time, also while remapfs runs:
 --
 --     sqlite3 VOLUME 'SELECT * FROM history'

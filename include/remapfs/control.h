@@ -7,7 +7,8 @@
  *
  *   status         {"ok": true, "pid": …, "mountpoint": …, …}
  *   reload-faults  {"ok": true} once the faults of the database are in force
- *   add-spare      with id, uuid, path, offset, length: see volume_add_spare
+ *   add-spare      with id, uuid, path, offset, length: see volume_add_opened_spare; the
+ *                  client passes what it opened path as
  *   retire-spare   with id, lost: see volume_retire_spare
  *   mark, unmap    with sectors, [[start, count], …]: {"ok": true, "next": …,
  *                  "moved": …, "lost": …, "left": …}, see struct
@@ -41,7 +42,8 @@ struct control_handler {
 	json_t *(*look)(void *context, const char *command);
 	/*
 	 * May take its time: on a thread of its own, one request after the other. It
-	 * is carried out even when its client has gone.
+	 * is carried out even when its client has gone. "descriptor" in request is the
+	 * one that the client has passed, which stays the server's, or missing.
 	 */
 	json_t *(*act)(void *context, const char *command, json_t *request);
 	void *context;
@@ -72,5 +74,8 @@ int control_ask(const char *volume_path, const char *command, json_t **ret_answe
  */
 int control_request(const char *volume_path, const json_t *request, unsigned wait_ms,
 		    json_t **ret_answer, struct error *err);
+/* The same, passing a descriptor, which stays the caller's as well. */
+int control_request_with(const char *volume_path, const json_t *request, int descriptor,
+			 unsigned wait_ms, json_t **ret_answer, struct error *err);
 
 #endif

@@ -97,6 +97,9 @@ struct file_device_options {
 	bool whole_blocks; /* what is left over at the end of the file is not used */
 	bool read_only;
 	unsigned lock_wait_ms; /* how long to wait for another holder to end */
+	/* fd is path as file_device_descriptor opened it: it is duplicated, and path not opened. */
+	bool opened;
+	int fd;
 };
 
 /*
@@ -113,6 +116,13 @@ struct file_device_options {
  */
 int file_device_open(const char *path, const struct file_device_options *options,
 		     struct device **ret, struct error *err);
+
+/*
+ * Opens path as file_device_open does, without locking it: for another process
+ * that may not. The caller closes *ret_fd. Errors as above.
+ */
+int file_device_descriptor(const char *path, const struct file_device_options *options,
+			   int *ret_fd, struct error *err);
 
 /* ---- fault injector ------------------------------------------------------ */
 

@@ -21,6 +21,12 @@ struct error {
 int error_set(struct error *err, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+#ifdef __clang_analyzer__
+/* What is said above, for an analyser that sees one file at a time. */
+#define error_set(err, code, ...) \
+	((error_set)(err, code, __VA_ARGS__), __builtin_constant_p(code) ? -(code) : -1)
+#endif
+
 /* Puts "prefix: " before the line that is there. err may be NULL. */
 void error_prefix(struct error *err, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));

@@ -150,10 +150,25 @@ int store_each_placed(struct store *, spare_id_t,
 int store_check(struct store *, void (*found)(void *context, const char *line), void *context);
 
 /*
+ * The same as far as it decides what is served, and without comparing rows with
+ * each other: in the time of reading them once. -EUCLEAN, or those of all calls;
+ * err has the line.
+ */
+int store_quick_check(struct store *, const char *path, struct error *err);
+
+/*
  * What is read from here on until the store is closed is of one moment, and the
  * file of its log may not shrink meanwhile: for a reader that soon ends.
  */
 int store_freeze(struct store *);
+
+/*
+ * The paths of main and of all spares, without bringing the database up to date
+ * first. Errors as store_open; err has the line. fn
+ * returns 0 to go on, or what is then returned, above 0.
+ */
+int store_each_path(const char *path, int (*fn)(void *context, const char *member), void *context,
+		    struct error *err);
 
 struct store_totals {
 	uint64_t remapped_sectors, pending_sectors;

@@ -135,6 +135,13 @@ int volume_note(const char *path, const struct event *event);
 int volume_add_spare(struct volume *, const struct store_spare *, struct error *err);
 
 /*
+ * The same of a spare that another process has opened (file_device_descriptor),
+ * for who may not open it. fd stays the caller's. -EBADF: it is not that spare.
+ */
+int volume_add_opened_spare(struct volume *, const struct store_spare *, int fd,
+			    struct error *err);
+
+/*
  * The spare lends nothing any more, and a thread moves what is on it to the
  * others; when it is empty its superblocks are wiped and it is not used again.
  * Goes on after the volume is opened anew. With lost nothing is read from it:

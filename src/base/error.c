@@ -31,7 +31,7 @@ static void fit(struct error *err, const char *line)
 	memcpy(err->text + sizeof(err->text) - 1 - tail - 3, "...", 3);
 }
 
-int error_set(struct error *err, int code, const char *format, ...)
+int (error_set)(struct error *err, int code, const char *format, ...)
 {
 	int kept = errno;
 	char line[3 * 4096 + 512];

@@ -6,6 +6,7 @@
 
 #include <poll.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -107,17 +108,36 @@ static int send_all(int fd, const char *text, size_t length, int64_t deadline)
 	return 0;
 }
 
-static int send_request(int fd, const json_t *request, int64_t deadline)
+/* A descriptor travels with the first byte. */
+static int send_with(int fd, const char *text, int descriptor)
+{
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct iovec first = {.iov_base = (void *)(uintptr_t)text, .iov_len = 1};
+	struct msghdr message = {.msg_iov = &first, .msg_iovlen = 1, .msg_control = &control,
+				 .msg_controllen = sizeof(control.room)};
+
+	control.header = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+					  .cmsg_len = CMSG_LEN(sizeof(int))};
+	memcpy(CMSG_DATA(&control.header), &descriptor, sizeof(descriptor));
+	return sendmsg(fd, &message, MSG_NOSIGNAL) == 1 ? 0 : -errno;
+}
+
+static int send_request(int fd, const json_t *request, int descriptor, int64_t deadline)
 {
 	CLEANUP_FREE char *text = json_dumps(request, JSON_COMPACT);
-	size_t length = text ? strlen(text) : 0;
+	size_t length = text ? strlen(text) : 0, sent = descriptor >= 0;
+	int rc;
 
 	if (!text)
 		return -ENOMEM;
 	if (length > CONTROL_REQUEST_MAX)
 		return -EMSGSIZE;
 	text[length] = '\n'; /* in place of its end */
-	return send_all(fd, text, length + 1, deadline);
+	rc = sent ? send_with(fd, text, descriptor) : 0;
+	return rc < 0 ? rc : send_all(fd, text + sent, length + 1 - sent, deadline);
 }
 
 static int make_room(struct answer *answer)
@@ -201,6 +221,12 @@ static int connect_to(const char *volume_path, int64_t deadline, struct error *e
 int control_request(const char *volume_path, const json_t *request, unsigned wait_ms,
 		    json_t **ret_answer, struct error *err)
 {
+	return control_request_with(volume_path, request, -1, wait_ms, ret_answer, err);
+}
+
+int control_request_with(const char *volume_path, const json_t *request, int descriptor,
+			 unsigned wait_ms, json_t **ret_answer, struct error *err)
+{
 	int64_t deadline = control_now() + wait_ms;
 	CLEANUP_CLOSE int fd = connect_to(volume_path, deadline, err);
 	struct answer answer = {0};
@@ -208,7 +234,7 @@ int control_request(const char *volume_path, const json_t *request, unsigned wai
 
 	if (fd < 0)
 		return fd;
-	rc = send_request(fd, request, deadline);
+	rc = send_request(fd, request, descriptor, deadline);
 	if (!rc)
 		rc = receive(fd, &answer, deadline);
 	if (!rc)

@@ -41,6 +41,7 @@ struct client {
 	size_t received;
 	char *answer;
 	size_t length, sent;
+	int passed; /* the descriptor that came with the request, or -1 */
 };
 
 /* Handed to the acting thread, and back with a reply. */
@@ -73,9 +74,11 @@ struct control_server {
 static void drop(struct client *client)
 {
 	close(client->fd);
+	if (client->passed >= 0)
+		close(client->passed);
 	free(client->request);
 	free(client->answer);
-	*client = (struct client){.fd = -1};
+	*client = (struct client){.fd = -1, .passed = -1};
 }
 
 static void write_some(struct client *client)
@@ -137,6 +140,10 @@ static void understand(struct control_server *server, struct client *client, siz
 	const char *command = json_string_value(json_object_get(request, "command"));
 	json_t *reply = NULL;
 
+	/* What the client says of it does not count. */
+	json_object_del(request, "descriptor");
+	if (client->passed >= 0)
+		json_object_set_new(request, "descriptor", json_integer(client->passed));
 	if (command)
 		reply = server->handler.look(server->handler.context, command);
 	if (!command || reply || !server->handler.act) {
@@ -146,6 +153,29 @@ static void understand(struct control_server *server, struct client *client, siz
 		begin_answer(client, json_pack("{s:b, s:s}", "ok", 0, "error",
 					       "it is busy with other requests; try again"));
 	}
+}
+
+/* As recv. Of the descriptors that a client passes the last one is kept. */
+static ssize_t receive(struct client *client, char *to, size_t room)
+{
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct iovec into = {.iov_base = to, .iov_len = room};
+	/* Not a byte more, or a second one would fit into what CMSG_SPACE rounds up to. */
+	struct msghdr message = {.msg_iov = &into, .msg_iovlen = 1, .msg_control = &control,
+				 .msg_controllen = CMSG_LEN(sizeof(int))};
+	ssize_t n = recvmsg(client->fd, &message, MSG_CMSG_CLOEXEC);
+	const struct cmsghdr *header = n >= 0 ? CMSG_FIRSTHDR(&message) : NULL;
+
+	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
+	    header->cmsg_len == CMSG_LEN(sizeof(int))) {
+		if (client->passed >= 0)
+			close(client->passed);
+		memcpy(&client->passed, CMSG_DATA(header), sizeof(client->passed));
+	}
+	return n;
 }
 
 /* A request ends with its newline, with the client's end, or by being too long. */
@@ -159,7 +189,7 @@ static void read_some(struct control_server *server, struct client *client)
 		drop(client);
 		return;
 	}
-	n = recv(client->fd, client->request + client->received, room, 0);
+	n = receive(client, client->request + client->received, room);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n < 0 || (n == 0 && !client->received)) {
@@ -253,7 +283,7 @@ static void accept_client(struct control_server *server)
 	}
 	for (struct client *c = server->clients; c < server->clients + CLIENTS; c++)
 		if (c->fd < 0) {
-			*c = (struct client){.fd = fd};
+			*c = (struct client){.fd = fd, .passed = -1};
 			c->deadline = control_now() + CONTROL_WAIT_MS;
 			return;
 		}
@@ -342,6 +372,7 @@ static int start_threads(struct control_server *server)
 	int rc;
 
 	sigfillset(&all);
+	sigdelset(&all, SIGSYS); /* which a filter of system calls sends: see confine.h */
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	rc = pthread_create(&server->actor, NULL, act, server);
 	if (!rc) {
@@ -482,7 +513,7 @@ int control_serve(const char *volume_path, const struct control_handler *handler
 	pthread_mutex_init(&server->lock, NULL);
 	pthread_cond_init(&server->work, NULL);
 	for (size_t i = 0; i < CLIENTS; i++)
-		server->clients[i].fd = -1;
+		server->clients[i].fd = server->clients[i].passed = -1;
 	rc = control_address_find(volume_path, &server->address, err);
 	if (rc) {
 		server->address.directory = -1;

@@ -157,7 +157,7 @@ static int attach(const char *argument, const char *device)
 {
 	CLEANUP_FREE struct loop *loops = NULL;
 	struct error err = {0};
-	struct image image;
+	struct image image = {0};
 	struct loop loop;
 	size_t count;
 

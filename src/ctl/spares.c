@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
 /* What a daemon may take for it: a commit waits for who holds the database's lock. */
 #define DAEMON_WAIT_MS 60000
@@ -25,11 +26,11 @@ static bool is_no_daemon(int rc)
 	return rc == -ENOENT || rc == -ECONNREFUSED;
 }
 
-/* Takes request over. */
-static int ask(const char *volume, json_t *request, struct error *err)
+/* Takes request over. fd goes with it, unless it is -1. */
+static int ask(const char *volume, json_t *request, int fd, struct error *err)
 {
 	json_t *answer = NULL;
-	int rc = request ? control_request(volume, request, DAEMON_WAIT_MS, &answer, err)
+	int rc = request ? control_request_with(volume, request, fd, DAEMON_WAIT_MS, &answer, err)
 			 : error_set(err, EINVAL, "the path is no UTF-8; give the spare another name");
 
 	json_decref(request);
@@ -85,13 +86,21 @@ static int add_here(const char *path, const struct store_spare *spare, struct er
 	return rc < 0 ? rc : closed;
 }
 
+/* The daemon may not open it itself: it is confined to the files that it was mounted with. */
 static int add(const char *path, const struct store_spare *spare, struct error *err)
 {
-	int rc = ask(path, json_pack("{s:s, s:I, s:s, s:s, s:I, s:I}", "command", "add-spare", "id",
-				     (json_int_t)spare->id, "uuid", spare->uuid, "path", spare->path,
-				     "offset", (json_int_t)spare->offset, "length",
-				     (json_int_t)spare->length), err);
+	const struct file_device_options o = {.role = "spare", .offset = spare->offset,
+					      .length = spare->length};
+	int fd, rc = file_device_descriptor(spare->path, &o, &fd, err);
 
+	if (rc < 0)
+		return rc;
+	rc = ask(path, json_pack("{s:s, s:I, s:s, s:s, s:I, s:I}", "command", "add-spare", "id",
+				 (json_int_t)spare->id, "uuid", spare->uuid, "path", spare->path,
+				 "offset", (json_int_t)spare->offset, "length",
+				 (json_int_t)spare->length), fd, err);
+	/* A block device is opened by one at a time. */
+	close(fd);
 	return is_no_daemon(rc) ? add_here(path, spare, err) : rc;
 }
 
@@ -311,7 +320,7 @@ static int retire(struct retirement *r)
 {
 	struct error err = {0};
 	int rc = ask(r->path, json_pack("{s:s, s:I, s:b}", "command", "retire-spare", "id",
-					(json_int_t)r->id, "lost", r->lost), &err);
+					(json_int_t)r->id, "lost", r->lost), -1, &err);
 
 	if (is_no_daemon(rc))
 		return r->lost ? forget_here(r) : retire_here(r);

@@ -179,11 +179,10 @@ static int open_error(const char *path, const struct file_device_options *o, int
 }
 
 /* Opens with O_DIRECT where the file system has it, O_DSYNC where not. */
-static int open_best(const char *path, int flags, bool *ret_direct)
+static int open_best(const char *path, int flags)
 {
 	int fd = open(path, flags | O_DIRECT);
 
-	*ret_direct = fd >= 0;
 	if (fd < 0 && errno == EINVAL)
 		fd = open(path, flags | O_DSYNC);
 	return fd < 0 ? -errno : fd;
@@ -333,11 +332,10 @@ static int exclusive_flag(const char *path, const struct file_device_options *o,
 	return o->offset == 0 && (o->length == 0 || o->length == size) ? O_EXCL : 0;
 }
 
-int file_device_open(const char *path, const struct file_device_options *o, struct device **ret,
-		     struct error *err)
+int file_device_descriptor(const char *path, const struct file_device_options *o, int *ret_fd,
+			   struct error *err)
 {
 	int flags = (o->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
-	struct file_device *f;
 	struct stat st;
 	int rc;
 
@@ -350,16 +348,50 @@ int file_device_open(const char *path, const struct file_device_options *o, stru
 	rc = exclusive_flag(path, o, &st);
 	if (rc < 0)
 		return open_error(path, o, -rc, err);
-	f = calloc(1, sizeof(*f));
+	rc = open_best(path, flags | rc);
+	if (rc < 0)
+		return open_error(path, o, -rc, err);
+	*ret_fd = rc;
+	return 0;
+}
+
+/* Of who may have opened another file, or not for writing. */
+static int take_over(const char *path, const struct file_device_options *o, int *ret_fd,
+		     struct error *err)
+{
+	int access = fcntl(o->fd, F_GETFL), fd;
+	struct stat there, here;
+
+	if (access < 0 || fstat(o->fd, &here) < 0 || stat(path, &there) < 0)
+		return open_error(path, o, errno, err);
+	if (here.st_dev != there.st_dev || here.st_ino != there.st_ino ||
+	    (access & O_ACCMODE) != (o->read_only ? O_RDONLY : O_RDWR) ||
+	    !(access & (O_DIRECT | O_DSYNC)))
+		return error_set(err, EBADF, "%s '%s' is not what was opened for it; try again",
+				 o->role, path);
+	fd = fcntl(o->fd, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		return open_error(path, o, errno, err);
+	*ret_fd = fd;
+	return 0;
+}
+
+int file_device_open(const char *path, const struct file_device_options *o, struct device **ret,
+		     struct error *err)
+{
+	struct file_device *f = calloc(1, sizeof(*f));
+	int rc;
+
 	if (!f)
 		return error_set(err, ENOMEM, "out of memory; end other programs");
 	f->device.ops = &file_ops;
-	f->fd = open_best(path, flags | rc, &f->device.geometry.direct);
-	if (f->fd < 0) {
-		rc = open_error(path, o, -f->fd, err);
+	rc = o->opened ? take_over(path, o, &f->fd, err)
+		       : file_device_descriptor(path, o, &f->fd, err);
+	if (rc < 0) {
 		free(f);
 		return rc;
 	}
+	f->device.geometry.direct = fcntl(f->fd, F_GETFL) & O_DIRECT;
 	rc = take_open_file(f, path, o, err);
 	if (rc < 0) {
 		file_close(&f->device);

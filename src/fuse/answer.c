@@ -79,12 +79,13 @@ static json_t *add_spare(const struct answering *a, json_t *request)
 {
 	struct store_spare spare = {0};
 	struct error err = {""};
-	json_int_t id, offset, length;
+	json_int_t id, offset, length, descriptor = -1;
 	const char *uuid, *path;
 	int rc;
 
-	if (json_unpack(request, "{s:I, s:s, s:s, s:I, s:I}", "id", &id, "uuid", &uuid,
-			"path", &path, "offset", &offset, "length", &length) < 0 ||
+	if (json_unpack(request, "{s:I, s:s, s:s, s:I, s:I, s?I}", "id", &id, "uuid", &uuid,
+			"path", &path, "offset", &offset, "length", &length, "descriptor",
+			&descriptor) < 0 ||
 	    id < 1 || id > SPARE_ID_MAX || offset < 0 || length < 0)
 		return NULL;
 	spare.id = (spare_id_t)id;
@@ -92,7 +93,7 @@ static json_t *add_spare(const struct answering *a, json_t *request)
 	spare.length = (uint64_t)length;
 	snprintf(spare.uuid, sizeof(spare.uuid), "%s", uuid);
 	spare.path = strdup(path);
-	rc = spare.path ? volume_add_spare(a->volume, &spare, &err)
+	rc = spare.path ? volume_add_opened_spare(a->volume, &spare, (int)descriptor, &err)
 			: error_set(&err, ENOMEM, "out of memory; end other programs");
 	free(spare.path);
 	return said(rc, &err);

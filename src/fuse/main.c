@@ -137,31 +137,30 @@ static bool lies_in(const char *path, const char *folder)
 	return real && strncmp(real, folder, n) == 0 && (real[n] == '/' || real[n] == 0);
 }
 
+struct covering {
+	const char *mountpoint;
+	struct error *err; /* has the line once something was found */
+};
+
+static int check_path(void *context, const char *path)
+{
+	const struct covering *c = context;
+
+	if (!lies_in(path, c->mountpoint))
+		return 0;
+	error_set(c->err, EBUSY, "'%s' lies in the mount point '%s', which would hide it; mount "
+		  "elsewhere", path, c->mountpoint);
+	return 1;
+}
+
 /* What the mount covers could not be reached any more: the worker would wait for itself. */
 static int check_not_covered(const struct program *p, struct error *err)
 {
-	const struct store_spare *spares;
-	struct store *store;
-	size_t count;
-	const char *covered = lies_in(p->volume, p->mountpoint) ? p->volume : NULL;
-	int rc = covered ? 0 : store_open(p->volume, STORE_READ, &store, err);
+	struct covering c = {p->mountpoint, err};
+	int rc = check_path(&c, p->volume);
 
-	if (rc < 0)
-		return rc;
-	if (covered)
-		return error_set(err, EBUSY, "'%s' lies in the mount point '%s', which would hide it; "
-				 "mount elsewhere", covered, p->mountpoint);
-	spares = store_spares(store, &count);
-	if (lies_in(store_volume(store)->main_path, p->mountpoint))
-		covered = store_volume(store)->main_path;
-	for (size_t i = 0; i < count && !covered; i++)
-		if (lies_in(spares[i].path, p->mountpoint))
-			covered = spares[i].path;
-	if (covered)
-		rc = error_set(err, EBUSY, "'%s' lies in the mount point '%s', which would hide it; "
-			       "mount elsewhere", covered, p->mountpoint);
-	store_close(store);
-	return rc;
+	rc = rc ? rc : store_each_path(p->volume, check_path, &c, err);
+	return rc > 0 ? -EBUSY : rc;
 }
 
 /* ---- running ------------------------------------------------------------------------------- */

@@ -77,6 +77,8 @@ static int mount_option(struct options *o, const char *option, struct error *err
 		o->read_only = true;
 	else if (strcmp(option, "noremap") == 0)
 		o->no_remap = true;
+	else if (strcmp(option, "unconfined") == 0)
+		o->unconfined = true;
 	else if (strcmp(option, "allow_other") == 0)
 		o->allow_other = true;
 	else if (strcmp(option, "allow_root") == 0)
@@ -213,7 +215,8 @@ int options_parse(int argc, char **argv, struct options *ret, struct error *err)
 		{"options", required_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, 'V'}, {"worker", required_argument, NULL, 'W'}, {0},
 	};
-	struct options o = {.threads = 32, .helper = argc > 0 && is_helper(argv[0])};
+	struct options o = {.threads = 32, .unconfined = REMAPFS_UNCONFINED,
+			    .helper = argc > 0 && is_helper(argv[0])};
 	const char *shorts = o.helper ? ":sfnvo:N:t:hV" : ":fdo:hV";
 	int c;
 
@@ -248,6 +251,7 @@ void options_help(void)
 	      "                            has moved is still served from the spares\n"
 	      "       allow_other          let other users in, as the file's mode says\n"
 	      "       allow_root           let root in (losetup, udisks)\n"
+	      "       unconfined           keep rights that are not used: see docs/threat-model.md\n"
 	      "       threads=N            requests served at once, 1 to 256 (default 32)\n"
 	      "       isolation_ms=N       how long a request may search for its bad sectors\n"
 	      "                            (default 10000)\n"

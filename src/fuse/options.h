@@ -23,6 +23,7 @@ struct options {
 	bool fake;   /* look at everything, but do not mount */
 	bool foreground, debug, help, version;
 	bool read_only, no_remap;
+	bool unconfined;
 	bool allow_other, allow_root;
 	unsigned threads;      /* 1 to 256 */
 	unsigned isolation_ms; /* 0: the volume's default */

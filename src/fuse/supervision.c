@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,6 +22,28 @@ bool inheritance_read(const char *text, struct inheritance *ret)
 		return false;
 	*ret = i;
 	return true;
+}
+
+static const char refusal[] = "refused: ";
+
+/* snprintf may not be called there. */
+void supervision_note_refusal(struct supervision *s, long number)
+{
+	char digits[24], *digit = digits + sizeof(digits) - 1;
+
+	*digit = 0;
+	do
+		*--digit = (char)('0' + number % 10);
+	while ((number /= 10) > 0 && digit > digits);
+	memcpy(s->former, refusal, sizeof(refusal));
+	memcpy(s->former + sizeof(refusal) - 1, digit, strlen(digit) + 1);
+}
+
+long supervision_refusal(const struct supervision *s)
+{
+	if (strncmp(s->former, refusal, sizeof(refusal) - 1) != 0)
+		return -1;
+	return strtol(s->former + sizeof(refusal) - 1, NULL, 10);
 }
 
 struct supervision *supervision_map(int fd)

@@ -49,6 +49,15 @@ struct supervision {
 	char former[64];          /* the same in words, for the history */
 };
 
+/*
+ * A worker that makes a system call which it is not allowed dies of SIGSYS; it
+ * leaves word of which one in `former`, where the supervisor finds it. The first
+ * may be called in a signal handler.
+ */
+void supervision_note_refusal(struct supervision *, long number);
+/* The number that the worker that died has left, or -1. */
+long supervision_refusal(const struct supervision *);
+
 /* Descriptors that a worker is started with, on its command line. */
 struct inheritance {
 	int fuse;   /* /dev/fuse, mounted */

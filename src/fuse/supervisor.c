@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "confine/confine.h"
 #include "fuse/notify.h"
 #include "fuse/session.h"
 #include "fuse/supervision.h"
@@ -120,7 +121,15 @@ static void describe_end(struct supervisor *s, int status)
 	char *former = s->shared->former;
 	size_t size = sizeof(s->shared->former);
 
-	if (WIFSIGNALED(status))
+	bool refused = WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
+
+	/* A thread that had blocked the signal could not leave word. */
+	if (refused && supervision_refusal(s->shared) >= 0)
+		snprintf(former, size, "made system call %ld, which it may not",
+			 supervision_refusal(s->shared));
+	else if (refused)
+		snprintf(former, size, "made a system call that it may not");
+	else if (WIFSIGNALED(status))
 		snprintf(former, size, "was killed by SIG%s", sigabbrev_np(WTERMSIG(status)));
 	else if (WEXITSTATUS(status) == EXIT_HANDOVER)
 		snprintf(former, size, "handed over");
@@ -332,6 +341,18 @@ static int supervise(struct supervisor *s)
 	return code;
 }
 
+/* After mounting, which it then may not any more. */
+static void confine(const struct options *options)
+{
+	char refused[256] = "";
+
+	if (!options->unconfined)
+		confine_supervisor(refused, sizeof(refused));
+	if (refused[0])
+		log_notice("the supervisor is not confined as it should be: %s; use a kernel, or a "
+			   "container, that allows it", refused);
+}
+
 int supervisor_run(const struct options *options, int volume_fd, void (*ready)(void))
 {
 	CLEANUP_FREE char *program = realpath("/proc/self/exe", NULL);
@@ -351,6 +372,7 @@ int supervisor_run(const struct options *options, int volume_fd, void (*ready)(v
 		log_error("%s", err.text);
 		return EXIT_MOUNT;
 	}
+	confine(options);
 	if (start_worker(&s) == 0)
 		code = supervise(&s);
 	else

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "confine/confine.h"
 #include "fuse/answer.h"
 #include "fuse/daemon.h"
 #include "fuse/image.h"
@@ -19,9 +21,14 @@
 #include "remapfs/cleanup.h"
 #include "remapfs/control.h"
 #include "remapfs/log.h"
+#include "remapfs/store.h"
+
+/* Spares, and main: more than any volume has had. */
+#define MEMBERS_MAX 256
 
 struct worker {
 	const struct options *options;
+	char unconfined[256]; /* the measures that were refused */
 	struct inheritance inherited;
 	struct supervision *shared;
 	struct image image;
@@ -83,6 +90,74 @@ static int tell_ready(struct worker *w, struct error *err)
 	return rc;
 }
 
+/* ---- least privilege ------------------------------------------------------------ */
+
+static struct supervision *to_tell; /* who ends for a refused call has nothing else */
+
+static void tell_refusal(long number)
+{
+	static const char line[] = "remapfs: a system call that is not allowed was made; the process "
+				   "ends\n";
+
+	supervision_note_refusal(to_tell, number);
+	if (write(STDERR_FILENO, line, sizeof(line) - 1) < 0)
+		return;
+}
+
+struct members {
+	char *paths[MEMBERS_MAX];
+	size_t count;
+};
+
+static int add_member(void *context, const char *path)
+{
+	struct members *m = context;
+
+	if (m->count == MEMBERS_MAX || !(m->paths[m->count] = strdup(path)))
+		return 1;
+	m->count++;
+	return 0;
+}
+
+/* The folder of the volume, for the temporary files of SQLite as well. */
+static void confine_to(struct worker *w, const struct members *m, char *refused, size_t size)
+{
+	CLEANUP_FREE char *copy = strdup(w->options->volume);
+	const char *folder = copy ? dirname(copy) : "/";
+
+	setenv("SQLITE_TMPDIR", folder, 1);
+	confine_files(folder, (const char *const *)m->paths, m->count, refused, size);
+}
+
+/*
+ * Before the first thread, and before anything of the volume is used. A volume
+ * whose paths cannot be read is one that cannot be opened: that tells why.
+ */
+static void confine(struct worker *w)
+{
+	struct members members = {.count = 0};
+	char refused[sizeof(w->unconfined)] = "";
+
+	if (w->options->unconfined)
+		return;
+	to_tell = w->shared;
+	/* Messages name the local time, whose file cannot be opened later. */
+	tzset();
+	confine_calls(tell_refusal, w->unconfined, sizeof(w->unconfined));
+	store_each_path(w->options->volume, add_member, &members, NULL);
+	confine_to(w, &members, refused, sizeof(refused));
+	if (refused[0]) {
+		size_t used = strlen(w->unconfined);
+
+		snprintf(w->unconfined + used, sizeof(w->unconfined) - used, "%s%s",
+			 used ? ", " : "", refused);
+	}
+	for (size_t i = 0; i < members.count; i++)
+		free(members.paths[i]);
+}
+
+/* ---- serving ---------------------------------------------------------------------- */
+
 /* What the user should know of a mount that works. */
 static void tell_limits(const struct worker *w, const char *refused)
 {
@@ -94,6 +169,9 @@ static void tell_limits(const struct worker *w, const char *refused)
 	if (refused[0])
 		log_notice("no guard against memory pressure: %s; it takes root with "
 			   "CAP_SYS_RESOURCE", refused);
+	if (w->unconfined[0])
+		log_notice("the worker is not confined as it should be: %s; use a kernel, or a "
+			   "container, that allows it", w->unconfined);
 }
 
 static int start(struct worker *w, const char *refused, struct error *err)
@@ -123,6 +201,7 @@ static int serve(struct worker *w, struct error *err)
 
 	/* Before the first thread: some of it is inherited, not shared. */
 	survive(refused, sizeof(refused));
+	confine(w);
 	rc = open_volume(w, err);
 	if (rc < 0)
 		return EXIT_MOUNT;

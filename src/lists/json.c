@@ -77,8 +77,8 @@ static int take_word(struct json *j, int c)
 	}
 	j->word[length] = 0;
 	put_back(j, c);
-	if (length == 0 || (j->token == WORD && strcmp(j->word, "true") && strcmp(j->word, "false") &&
-			    strcmp(j->word, "null")))
+	if (length == 0 || (j->token == WORD && strcmp(j->word, "true") != 0 &&
+			    strcmp(j->word, "false") != 0 && strcmp(j->word, "null") != 0))
 		return malformed(j, "a value");
 	return 0;
 }

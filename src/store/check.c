@@ -38,6 +38,8 @@ static const struct {
 				    " b.slot + b.slots"},
 };
 
+#define QUICK_LINE 120
+
 struct checking {
 	struct store *store;
 	void (*found)(void *, const char *);
@@ -83,6 +85,36 @@ static void rule_row(struct checking *c, sqlite3_stmt *row, const char *what)
 static int ignore(void *context, const struct extent *e)
 {
 	(void)context, (void)e;
+	return 0;
+}
+
+/* The tables that say what is served. History may be long, and says nothing of that. */
+static const char *const quick[] = {
+	"PRAGMA quick_check(volume)", "PRAGMA quick_check(spare)", "PRAGMA quick_check(remap)",
+	"PRAGMA quick_check(pending)", "PRAGMA quick_check(bad_slot)", "PRAGMA quick_check(fault)",
+};
+
+static void first_line(void *context, const char *line)
+{
+	char *first = context;
+
+	if (!first[0])
+		snprintf(first, QUICK_LINE, "%s", line);
+}
+
+int store_quick_check(struct store *s, const char *path, struct error *err)
+{
+	char first[QUICK_LINE] = "";
+	struct checking c = {s, first_line, first};
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < sizeof(quick) / sizeof(*quick); i++)
+		rc = each_row(&c, quick[i], integrity_row, NULL);
+	if (rc < 0)
+		return store_explain(s, rc, path, err);
+	if (first[0])
+		return error_set(err, EUCLEAN, "volume '%s' is damaged (%s); make a new one of its "
+				 "spares with 'remapctl rebuild --force'", path, first);
 	return 0;
 }
 

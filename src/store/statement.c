@@ -116,6 +116,7 @@ int store_errno(struct store *s)
 	case SQLITE_CORRUPT: /* also a page that could not be read */
 	case SQLITE_NOTADB:
 	case SQLITE_SCHEMA:
+	case SQLITE_TOOBIG: /* a row that none of ours is as long as */
 	case SQLITE_ERROR:
 		return -EUCLEAN;
 	default:

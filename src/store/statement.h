@@ -108,6 +108,15 @@ void store_note_place(struct store *);
 int store_connect(const char *vfs, const char *path, int flags, struct store **ret,
 		  struct error *err);
 
+/* The line for an error of SQLite. Returns rc. */
+int store_explain(struct store *, int rc, const char *path, struct error *err);
+
+/*
+ * 0: the schema is the one of that version. -EUCLEAN: it is not; others as
+ * store_errno. err has the line.
+ */
+int store_check_schema(struct store *, int version, const char *path, struct error *err);
+
 /* Brings the schema from its version to the newest, in one transaction. */
 int store_migrate(struct store *, int version, struct error *err);
 

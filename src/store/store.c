@@ -18,8 +18,34 @@
 static const char setup[] = "PRAGMA journal_mode = WAL;"
 			    "PRAGMA synchronous = FULL;"
 			    "PRAGMA foreign_keys = ON;"
-			    "PRAGMA trusted_schema = OFF;"
 			    "PRAGMA journal_size_limit = 67108864;";
+
+/*
+ * The file may be anybody's. Nothing in it may call a function with side effects;
+ * cells are checked against their page; a page that cannot be read is an error of
+ * read(2), not a SIGBUS.
+ */
+static const char caution[] = "PRAGMA trusted_schema = OFF;"
+			      "PRAGMA cell_size_check = ON;"
+			      "PRAGMA mmap_size = 0;";
+
+/* More than the schema and the statements of remapfs need, and no more. */
+static const struct {
+	int what, most;
+} limits[] = {
+	{SQLITE_LIMIT_LENGTH, 1 << 20}, /* of a row, and of a text */
+	{SQLITE_LIMIT_SQL_LENGTH, 1 << 16},
+	{SQLITE_LIMIT_COLUMN, 40},
+	{SQLITE_LIMIT_EXPR_DEPTH, 50},
+	{SQLITE_LIMIT_COMPOUND_SELECT, 4},
+	{SQLITE_LIMIT_VDBE_OP, 10000},
+	{SQLITE_LIMIT_FUNCTION_ARG, 8},
+	{SQLITE_LIMIT_ATTACHED, 0},
+	{SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 64},
+	{SQLITE_LIMIT_VARIABLE_NUMBER, 16},
+	{SQLITE_LIMIT_TRIGGER_DEPTH, 4},
+	{SQLITE_LIMIT_WORKER_THREADS, 0},
+};
 
 static int newest_version(void)
 {
@@ -46,6 +72,16 @@ void store_close(struct store *s)
 	free(s);
 }
 
+static int be_careful(struct store *s)
+{
+	for (size_t i = 0; i < sizeof(limits) / sizeof(*limits); i++)
+		sqlite3_limit(s->db, limits[i].what, limits[i].most);
+	sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	sqlite3_db_config(s->db, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, NULL);
+	sqlite3_db_config(s->db, SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, 0, NULL);
+	return sqlite3_exec(s->db, caution, NULL, NULL, NULL);
+}
+
 int store_connect(const char *vfs, const char *path, int flags, struct store **ret,
 		  struct error *err)
 {
@@ -55,15 +91,14 @@ int store_connect(const char *vfs, const char *path, int flags, struct store **r
 	if (!s)
 		return error_set(err, ENOMEM, "out of memory; end other programs");
 	if (sqlite3_open_v2(path, &s->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-			    vfs) != SQLITE_OK) {
+			    vfs) != SQLITE_OK || be_careful(s) != SQLITE_OK) {
 		rc = s->db ? store_errno(s) : -ENOMEM;
-		error_set(err, -rc, "cannot open '%s': %s; check its permissions and those of its "
-			  "folder", path, s->db ? sqlite3_errmsg(s->db) : "out of memory");
+		rc = error_set(err, -rc, "cannot open '%s': %s; check its permissions and those of "
+			       "its folder", path, s->db ? sqlite3_errmsg(s->db) : "out of memory");
 		store_close(s);
 		return rc;
 	}
 	sqlite3_busy_timeout(s->db, STORE_BUSY_MS);
-	sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	*ret = s;
 	return 0;
 }
@@ -98,7 +133,7 @@ static bool has_log(struct store *s)
 	return strcmp(mode, "wal") == 0;
 }
 
-static int sqlite_error(struct store *s, int rc, const char *path, struct error *err)
+int store_explain(struct store *s, int rc, const char *path, struct error *err)
 {
 	if (rc == -EBUSY)
 		return error_set(err, EBUSY, "volume '%s' is locked by another program; end that "
@@ -111,14 +146,13 @@ static int sqlite_error(struct store *s, int rc, const char *path, struct error 
 			 "the disk they are on", path, sqlite3_errmsg(s->db));
 }
 
-/* Whose database this is, and of which version. */
-static int check_version(struct store *s, const char *path, enum store_mode mode,
-			 struct error *err)
+/* Whose database this is, and of which version: that is returned, if it is ours. */
+static int find_version(struct store *s, const char *path, struct error *err)
 {
 	int application = pragma(s, "application_id"), version, rc;
 
 	if (application == -1 && store_errno(s) != -EUCLEAN)
-		return sqlite_error(s, store_errno(s), path, err);
+		return store_explain(s, store_errno(s), path, err);
 	if (application != APPLICATION_ID)
 		return error_set(err, EUCLEAN, "'%s' is not a remapfs volume; give the file that "
 				 "'remapctl create' made, or if this was it, see 'remapctl rebuild "
@@ -130,13 +164,21 @@ static int check_version(struct store *s, const char *path, enum store_mode mode
 	if (version < 1)
 		return error_set(err, EUCLEAN, "volume '%s' is damaged (version %d); make a new one "
 				 "of its spares with 'remapctl rebuild --force'", path, version);
-	if (version == newest_version())
-		return 0;
+	rc = store_check_schema(s, version, path, err);
+	return rc < 0 ? rc : version;
+}
+
+static int check_version(struct store *s, const char *path, enum store_mode mode,
+			 struct error *err)
+{
+	int version = find_version(s, path, err);
+
+	if (version < 0 || version == newest_version())
+		return version < 0 ? version : 0;
 	if (mode == STORE_READ)
 		return error_set(err, EUCLEAN, "volume '%s' has the older version %d; mount it "
 				 "once to bring it up to date", path, version);
-	rc = store_migrate(s, version, err);
-	return rc;
+	return store_migrate(s, version, err);
 }
 
 static int check_file(const char *path, struct error *err)
@@ -182,12 +224,12 @@ int store_open_on(const char *vfs, const char *path, enum store_mode mode, struc
 			       "writable", path);
 	if (rc == 0 && mode == STORE_WRITE &&
 	    sqlite3_exec(s->db, setup, NULL, NULL, NULL) != SQLITE_OK)
-		rc = sqlite_error(s, store_errno(s), path, err);
+		rc = store_explain(s, store_errno(s), path, err);
 	if (rc == 0 && mode == STORE_WRITE && !has_log(s))
 		rc = error_set(err, EIO, "volume '%s' cannot have a write-ahead log here; put it on "
 			       "a local file system", path);
 	if (rc == 0 && (rc = store_read_volume(s)) < 0)
-		sqlite_error(s, rc, path, err);
+		store_explain(s, rc, path, err);
 	if (rc < 0) {
 		store_close(s);
 		return rc;
@@ -300,6 +342,42 @@ int store_read_volume(struct store *s)
 	s->volume.opens = (uint64_t)sqlite3_column_int64(row, 4);
 	store_done(row);
 	return s->volume.main_path ? read_spares(s) : -ENOMEM;
+}
+
+/* What every version of the schema has. */
+static const char paths[] = "SELECT main_path FROM volume UNION ALL SELECT path FROM spare";
+
+static int each_path(struct store *s, int (*fn)(void *, const char *), void *context)
+{
+	sqlite3_stmt *row;
+	int rc, stop = 0;
+
+	if (sqlite3_prepare_v2(s->db, paths, -1, &row, NULL) != SQLITE_OK)
+		return store_errno(s);
+	while (stop == 0 && (rc = store_step(s, row)) > 0) {
+		const char *path = (const char *)sqlite3_column_text(row, 0);
+
+		stop = path ? fn(context, path) : -EUCLEAN;
+	}
+	sqlite3_finalize(row);
+	return stop ? stop : rc;
+}
+
+int store_each_path(const char *path, int (*fn)(void *, const char *), void *context,
+		    struct error *err)
+{
+	struct store *s;
+	int rc = check_file(path, err);
+
+	rc = rc < 0 ? rc : store_connect(NULL, path, SQLITE_OPEN_READWRITE, &s, err);
+	if (rc < 0)
+		return rc;
+	sqlite3_exec(s->db, "PRAGMA query_only = ON", NULL, NULL, NULL);
+	rc = find_version(s, path, err);
+	if (rc > 0 && (rc = each_path(s, fn, context)) < 0)
+		store_explain(s, rc, path, err);
+	store_close(s);
+	return rc;
 }
 
 const struct store_volume *store_volume(const struct store *s)

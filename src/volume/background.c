@@ -32,6 +32,7 @@ int background_start(struct background *b, void *(*work)(void *context), void *c
 		return 0;
 	/* Signals are for the threads that expect them. */
 	sigfillset(&all);
+	sigdelset(&all, SIGSYS); /* a filter of system calls sends it, to who made the call */
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	rc = pthread_create(&b->thread, NULL, work, context);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -40,5 +40,7 @@ struct cross {
 int cross_check(struct cross *);
 
 #define SEQUENCE_EPOCH 40 /* the bits below count the changes of one life */
+/* So many lives have sequence numbers that SQLite holds: one a minute for 15 years. */
+#define SEQUENCE_LIVES ((uint64_t)1 << 23)
 
 #endif

@@ -100,12 +100,18 @@ static int record(struct volume *v, const struct store_spare *info, struct spare
 
 int volume_add_spare(struct volume *v, const struct store_spare *info, struct error *err)
 {
+	return volume_add_opened_spare(v, info, -1, err);
+}
+
+int volume_add_opened_spare(struct volume *v, const struct store_spare *info, int fd,
+			    struct error *err)
+{
 	HOLD_LOCK(&v->membership);
 	struct spare_identity id;
 	struct spare *spare;
 	int rc = check_addition(v, info, &id, err);
 
-	rc = rc < 0 ? rc : open_one_spare(v, info, &id, &spare, err);
+	rc = rc < 0 ? rc : open_one_spare(v, info, &id, fd, &spare, err);
 	if (rc < 0)
 		return rc;
 	rc = record(v, info, spare, err);

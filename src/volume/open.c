@@ -39,7 +39,13 @@ static int open_store(struct volume *v, const char *path, struct error *err)
 	bool locked = v->options.locked || v->options.parts;
 	int rc = locked ? 0 : volume_lock(path, v->options.lock_wait_ms, &v->lock_fd, err);
 
-	return rc < 0 ? rc : parts_open_store(v->options.parts, path, STORE_WRITE, &v->store, err);
+	rc = rc < 0 ? rc : parts_open_store(v->options.parts, path, STORE_WRITE, &v->store, err);
+	rc = rc < 0 ? rc : store_quick_check(v->store, path, err);
+	if (rc == 0 && store_volume(v->store)->opens >= SEQUENCE_LIVES - 1)
+		rc = error_set(err, EUCLEAN, "volume '%s' is damaged (it says that it was opened %llu "
+			       "times); make a new one of its spares with 'remapctl rebuild --force'",
+			       path, (unsigned long long)store_volume(v->store)->opens);
+	return rc;
 }
 
 static void warn_indirect(const struct device *d, const char *role, const char *path)
@@ -79,10 +85,10 @@ static int open_main(struct volume *v, struct error *err)
 }
 
 int open_one_spare(struct volume *v, const struct store_spare *info,
-		   const struct spare_identity *id, struct spare **ret, struct error *err)
+		   const struct spare_identity *id, int fd, struct spare **ret, struct error *err)
 {
 	struct file_device_options o = {.role = "spare", .offset = info->offset,
-					.length = info->length,
+					.length = info->length, .opened = fd >= 0, .fd = fd,
 					.lock_wait_ms = v->options.lock_wait_ms};
 	bool damaged = false;
 	struct device *d;
@@ -139,7 +145,7 @@ static int open_spare(struct volume *v, const struct store_spare *infos, size_t 
 				 "uuid); restore it from a copy", infos[i].id);
 	if (!spare_is_here(&infos[i]))
 		return 0;
-	rc = open_one_spare(v, &infos[i], &id, &spare, err);
+	rc = open_one_spare(v, &infos[i], &id, -1, &spare, err);
 	if (retired_already(v, &infos[i], rc)) {
 		v->spares_in_use--;
 		return 0;

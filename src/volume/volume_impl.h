@@ -255,9 +255,12 @@ void complain(struct volume *, const struct event *);
 
 /* ---- open.c, members.c, retire.c: spares that come and go ----------------------------------- */
 
-/* Opens the device of a spare, which shall be the one that id tells. As volume_open. */
+/*
+ * Opens the device of a spare, which shall be the one that id tells. As volume_open.
+ * fd: what its path was opened as by another process, or -1.
+ */
 int open_one_spare(struct volume *, const struct store_spare *, const struct spare_identity *id,
-		   struct spare **ret, struct error *err);
+		   int fd, struct spare **ret, struct error *err);
 /* Writes into the superblocks of all spares how many there are in use; leaving may be NULL. */
 void tell_members(struct volume *, spare_id_t last, uint32_t in_use, struct spare *leaving);
 /* Free slots that it would give out. Takes no lock that is held during I/O. */

@@ -112,8 +112,8 @@ say "$refusals of $i refused"
 say "rows of the map flipped"
 for change in 'slot = slot + 64' 'main_sector = main_sector + 512' 'sectors = sectors + 1'; do
   restore
-  sql "DROP TRIGGER remap_no_update; UPDATE remap SET $change WHERE main_sector =
-    (SELECT max(main_sector) FROM remap)"
+  bounded sqlite3 "$VOLUME" '.dbconfig enable_trigger off' "UPDATE remap SET $change
+    WHERE main_sector = (SELECT max(main_sector) FROM remap)"
   refused 'rebuild'
   code=0
   bounded remapctl check "$VOLUME" >out || code=$?
@@ -133,7 +133,7 @@ say "of another volume"
 restore
 bounded remapctl create -q other --main other.main,size=16M --spare other.spare,size=2M
 sql 'SELECT 1' >/dev/null
-bounded sqlite3 other "DROP TRIGGER spare_fixed; UPDATE volume SET main_path = '$MAIN';
+bounded sqlite3 other '.dbconfig enable_trigger off' "UPDATE volume SET main_path = '$MAIN';
   UPDATE spare SET path = '$SPARE'"
 mv other "$VOLUME"
 refused 'another volume'

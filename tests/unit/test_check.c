@@ -64,15 +64,37 @@ static void assert_repaired(enum finding_kind kind, uint64_t slot_count)
 	assert_clean();
 }
 
+/* As who forges a file: the rules of the schema do not hold him up. */
 static void sql(const char *text)
 {
 	char *message = NULL;
 	sqlite3 *db;
 
 	assert_int_equal(sqlite3_open(at("volume"), &db), SQLITE_OK);
+	sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
 	if (sqlite3_exec(db, text, NULL, NULL, &message) != SQLITE_OK)
 		fail_msg("%s: %s", text, message);
 	sqlite3_close(db);
+}
+
+/* In a file of their own: nothing else may be in a volume. */
+static void keep_rows(void)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text), "ATTACH '%s' AS k; CREATE TABLE k.remap AS SELECT * FROM "
+		 "main.remap; CREATE TABLE k.opens AS SELECT opens FROM volume", at("kept"));
+	sql(text);
+}
+
+static void restore_rows(void)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text), "ATTACH '%s' AS k; DELETE FROM main.remap; DELETE FROM "
+		 "pending; DELETE FROM bad_slot; INSERT INTO main.remap SELECT * FROM k.remap;"
+		 "UPDATE volume SET opens = (SELECT * FROM k.opens)", at("kept"));
+	sql(text);
 }
 
 static void damage(uint64_t offset, size_t length, int byte)
@@ -158,8 +180,7 @@ static void contradictions_are_left(void **state)
 
 	(void)state;
 	make_remaps();
-	sql("DROP TRIGGER remap_no_update; CREATE TABLE kept AS SELECT * FROM remap;"
-	    "CREATE TABLE opens AS SELECT opens FROM volume");
+	keep_rows();
 	for (unsigned i = 0; i < ARRAY_SIZE(changes); i++) {
 		uint8_t before[4096], after[4096];
 
@@ -170,8 +191,7 @@ static void contradictions_are_left(void **state)
 		assert_int_equal(result.repaired, 0);
 		get_bytes(at("spare1"), 4096, after, sizeof(after));
 		assert_memory_equal(before, after, sizeof(before));
-		sql("DELETE FROM remap; INSERT INTO remap SELECT * FROM kept;"
-		    "UPDATE volume SET opens = (SELECT * FROM opens)");
+		restore_rows();
 	}
 	assert_clean();
 }
@@ -216,15 +236,13 @@ static void rows_that_break_the_rules(void **state)
 
 	(void)state;
 	make_remaps();
-	sql("DROP TRIGGER remap_valid; DROP TRIGGER bad_slot_valid; DROP TRIGGER pending_valid;"
-	    "CREATE TABLE kept AS SELECT * FROM remap");
+	keep_rows();
 	for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++) {
 		sql(wrong[i]);
 		assert_int_equal(check(true), 0);
 		/* The broken rule, and that the sum of the map is another one. */
 		assert_true(counts[FINDING_DATABASE] >= (i < 5 ? 2 : 1));
-		sql("DELETE FROM remap; DELETE FROM pending; DELETE FROM bad_slot;"
-		    "INSERT INTO remap SELECT * FROM kept");
+		restore_rows();
 	}
 	assert_clean();
 }

@@ -53,6 +53,17 @@ static json_t *look(void *context, const char *word)
 	return NULL;
 }
 
+/* What it leads to, which the client knows; 0: none was passed. */
+static json_t *tell_descriptor(const json_t *request)
+{
+	const json_t *passed = json_object_get(request, "descriptor");
+	struct stat st = {0};
+
+	if (passed && fstat((int)json_integer_value(passed), &st) < 0)
+		return json_pack("{s:b, s:s}", "ok", 0, "error", "there is none of that number");
+	return json_pack("{s:I}", "inode", (json_int_t)st.st_ino);
+}
+
 /* Takes as long as it is told, and says how many came before. */
 static json_t *act(void *context, const char *command, json_t *request)
 {
@@ -60,6 +71,8 @@ static json_t *act(void *context, const char *command, json_t *request)
 	json_int_t ms = json_integer_value(json_object_get(request, "ms"));
 
 	(void)context;
+	if (strcmp(command, "tell-descriptor") == 0)
+		return tell_descriptor(request);
 	if (strcmp(command, "act") != 0)
 		return NULL;
 	poll(NULL, 0, (int)ms);
@@ -206,6 +219,78 @@ static void test_requests_that_are_none(void **state)
 	assert_non_null(strstr(say("{\"command\": \"status\"}\nmore", 27), "\"pid\""));
 	assert_int_equal(control_ask(volume, "status", &got, NULL), 0);
 	json_decref(got);
+	control_stop(server);
+	(void)state;
+}
+
+/* ---- descriptors that are passed ---------------------------------------------- */
+
+static ino_t ask_for_inode(int descriptor)
+{
+	json_t *request = json_pack("{s:s, s:i}", "command", "tell-descriptor", "descriptor", 0);
+	json_t *got = NULL;
+	ino_t inode;
+
+	assert_int_equal(control_request_with(volume, request, descriptor, 1000, &got, NULL), 0);
+	inode = (ino_t)json_integer_value(json_object_get(got, "inode"));
+	json_decref(request);
+	json_decref(got);
+	return inode;
+}
+
+static unsigned open_descriptors(void)
+{
+	unsigned count = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
+static void test_a_descriptor_is_passed(void **state)
+{
+	struct control_server *server = serve(NULL);
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	unsigned before;
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(ask_for_inode(fd), st.st_ino);
+	/* One of the server's own is not had by its number. */
+	assert_int_equal(ask_for_inode(-1), 0);
+	before = open_descriptors();
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(ask_for_inode(fd), st.st_ino);
+	control_stop(server);
+	assert_in_range(open_descriptors(), 1, before);
+	close(fd);
+	(void)state;
+}
+
+/* Two at a time, again and again, by who then says nothing. */
+static void test_too_many_descriptors(void **state)
+{
+	struct control_server *server = serve(NULL);
+	unsigned before = open_descriptors();
+	int fd = dial(), passed[2] = {0, 1};
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(sizeof(passed))];
+	} control = {0};
+	char byte = ' ';
+	struct iovec one = {&byte, 1};
+	struct msghdr message = {.msg_iov = &one, .msg_iovlen = 1, .msg_control = &control,
+				 .msg_controllen = sizeof(control.room)};
+
+	control.header = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+					  .cmsg_len = CMSG_LEN(sizeof(passed))};
+	memcpy(CMSG_DATA(&control.header), passed, sizeof(passed));
+	for (unsigned i = 0; i < 200; i++)
+		assert_int_equal(sendmsg(fd, &message, MSG_NOSIGNAL), 1);
+	poll(NULL, 0, 200);
+	/* Both ends of the connection, and the one that is kept. */
+	assert_in_range(open_descriptors(), before, before + 3);
+	close(fd);
 	control_stop(server);
 	(void)state;
 }
@@ -522,6 +607,34 @@ static void test_clients_that_leave(void **state)
 	(void)state;
 }
 
+static void *ask_again_and_again(void *answered)
+{
+	for (unsigned i = 0; i < 20; i++) {
+		json_t *got = NULL;
+
+		if (control_ask(volume, "status", &got, NULL) == 0)
+			atomic_fetch_add((atomic_uint *)answered, 1);
+		json_decref(got);
+	}
+	return NULL;
+}
+
+/* Four times as many as there are places: each waits its turn and gets it. */
+static void test_many_clients(void **state)
+{
+	struct control_server *server = serve(NULL);
+	atomic_uint answered = 0;
+	pthread_t threads[64];
+
+	for (size_t i = 0; i < 64; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, ask_again_and_again, &answered), 0);
+	for (size_t i = 0; i < 64; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(atomic_load(&answered), 64 * 20);
+	control_stop(server);
+	(void)state;
+}
+
 static void test_the_end_is_prompt(void **state)
 {
 	struct control_server *server = serve(NULL);
@@ -607,6 +720,8 @@ int main(void)
 	    cmocka_unit_test(test_refusals),
 	    cmocka_unit_test(test_nobody_there),
 	    cmocka_unit_test(test_requests_that_are_none),
+	    cmocka_unit_test(test_a_descriptor_is_passed),
+	    cmocka_unit_test(test_too_many_descriptors),
 	    cmocka_unit_test(test_acting_holds_up_nobody_who_looks),
 	    cmocka_unit_test(test_acts_come_one_after_the_other),
 	    cmocka_unit_test(test_acting_may_take_long),
@@ -622,6 +737,7 @@ int main(void)
 	    cmocka_unit_test(test_stalled_clients_hold_up_nobody),
 	    cmocka_unit_test(test_stalled_clients_are_dropped),
 	    cmocka_unit_test(test_clients_that_leave),
+	    cmocka_unit_test(test_many_clients),
 	    cmocka_unit_test(test_the_end_is_prompt),
 	    cmocka_unit_test(test_answers_that_are_none),
 	    cmocka_unit_test(test_a_daemon_that_hangs),

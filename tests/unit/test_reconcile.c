@@ -23,12 +23,14 @@ static void copy_file(const char *from, const char *to)
 	assert_int_equal(system(command), 0);
 }
 
+/* As who forges a file: the rules of the schema do not hold him up. */
 static void sql(const char *text)
 {
 	char *message = NULL;
 	sqlite3 *db;
 
 	assert_int_equal(sqlite3_open(at("volume"), &db), SQLITE_OK);
+	sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
 	if (sqlite3_exec(db, text, NULL, NULL, &message) != SQLITE_OK)
 		fail_msg("%s: %s", text, message);
 	sqlite3_close(db);
@@ -37,8 +39,7 @@ static void sql(const char *text)
 /* As after a crash: no "closed" is the last that history says. */
 static void forget_the_end(void)
 {
-	sql("DROP TRIGGER IF EXISTS history_no_delete;"
-	    "DELETE FROM history WHERE event = 'closed'");
+	sql("DELETE FROM history WHERE event = 'closed'");
 }
 
 static struct spare_identity id_of_spare(void)
@@ -250,7 +251,6 @@ static void a_flipped_row_is_refused(void **state)
 	copy_file(at("volume"), at("copy"));
 	for (unsigned i = 0; i < ARRAY_SIZE(flips); i++) {
 		copy_file(at("copy"), at("volume"));
-		sql("DROP TRIGGER remap_no_update");
 		sql(flips[i]);
 		assert_refused();
 	}

@@ -1,0 +1,175 @@
+/*
+ * Which system calls can be made (seccomp).
+ *
+ * The worker's filter is a list of what it uses: on the way of every request,
+ * when a volume is opened and closed, on the control socket, and what the C
+ * library does by itself for threads, memory and time. Anything else is made by a
+ * fault of ours or by somebody who has taken the process over, and ends it; the
+ * supervisor starts another one, and says which call it was.
+ *
+ * The supervisor's is a list of what no version of remapfs has a use for, since
+ * every worker inherits it: such a call fails with EPERM, and the kernel logs it
+ * (audit).
+ */
+#include <errno.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <sched.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "confine/measures.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Names, since not every architecture has each of them. */
+static const char *const used[] = {
+	/* requests */
+	"read", "pread64", "pwrite64", "write", "writev", "readv", "preadv", "pwritev", "fdatasync",
+	"fsync", "fallocate", "lseek", "futex",
+	/* opening, closing, SQLite, the socket */
+	"open", "openat", "close", "stat", "lstat", "fstat", "newfstatat", "fstatat64", "statx", "statfs",
+	"fstatfs", "access", "faccessat", "faccessat2", "readlink", "readlinkat", "getdents",
+	"getdents64", "getcwd", "chdir", "ftruncate", "unlink", "unlinkat", "rename", "renameat",
+	"renameat2", "fchmod", "fchown", "flock", "fcntl", "fadvise64", "ioctl", "dup", "dup2", "dup3",
+	"pipe2", "poll", "ppoll", "eventfd2", "signalfd4", "umask",
+	"connect", "bind", "listen", "accept", "accept4", "getsockopt", "setsockopt", "getsockname",
+	"sendto", "sendmsg", "recvfrom", "recvmsg", "shutdown",
+	/* threads, memory, time, the end */
+	"set_robust_list", "get_robust_list", "rseq", "set_tid_address", "gettid", "getpid", "getppid",
+	"getuid", "geteuid", "getgid", "getegid", "tgkill", "sched_yield", "sched_getaffinity",
+	"membarrier", "futex_waitv", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn",
+	"rt_sigtimedwait", "sigaltstack", "restart_syscall", "brk", "munmap", "mremap", "madvise",
+	"munlock", "munlockall", "nanosleep", "clock_nanosleep", "clock_gettime", "clock_getres",
+	"gettimeofday", "time", "getrandom", "getrusage", "getrlimit", "sysinfo", "uname", "getcpu",
+	"exit", "exit_group",
+	/* which takes rights away, and gives none */
+	"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self",
+};
+
+/* Allowed where (argument & mask) == value. */
+static const struct {
+	const char *name;
+	unsigned argument;
+	unsigned long mask, value;
+} narrow[] = {
+	{"socket", 0, ~0UL, AF_UNIX},
+	{"mmap", 2, PROT_EXEC, 0},
+	{"mprotect", 2, PROT_EXEC, 0},
+	/* Threads, no processes. */
+	{"clone", 0, CLONE_THREAD, CLONE_THREAD},
+	/* The limits of the C library's threads are asked for, none is set. */
+	{"prlimit64", 2, ~0UL, 0},
+	{"prctl", 0, ~0UL, PR_SET_NAME},
+	{"prctl", 0, ~0UL, PR_SET_NO_NEW_PRIVS},
+};
+
+static const char *const of_nobody[] = {
+	"ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "pidfd_getfd", "kcmp",
+	"init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "bpf",
+	"perf_event_open", "userfaultfd", "add_key", "request_key", "keyctl", "open_by_handle_at",
+	"mount", "move_mount", "open_tree", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr",
+	"pivot_root", "chroot", "unshare", "setns", "swapon", "swapoff", "reboot", "acct", "quotactl",
+	"settimeofday", "clock_settime", "adjtimex", "clock_adjtime", "sethostname", "setdomainname",
+	"iopl", "ioperm", "syslog", "vhangup", "setuid", "setreuid", "setresuid", "setgid", "setregid",
+	"setresgid", "setgroups", "setfsuid", "setfsgid",
+};
+
+static void (*tell)(long number);
+
+/* The call has not been made. What is left is to say so, and to end. */
+static void refused(int number, siginfo_t *info, void *context)
+{
+	(void)context;
+	tell(info->si_syscall);
+	signal(number, SIG_DFL);
+	raise(number);
+}
+
+static int catch_refusals(void (*told)(long number))
+{
+	/* SA_NODEFER: the second one is to take effect inside the handler. */
+	struct sigaction action = {.sa_sigaction = refused, .sa_flags = SA_SIGINFO | SA_NODEFER};
+
+	tell = told;
+	return sigaction(SIGSYS, &action, NULL) < 0 ? -errno : 0;
+}
+
+/* A name that the library or the architecture does not have is no call to refuse. */
+static int add(scmp_filter_ctx filter, uint32_t action, const char *name)
+{
+	int number = seccomp_syscall_resolve_name(name);
+
+	return number == __NR_SCMP_ERROR ? 0 : seccomp_rule_add(filter, action, number, 0);
+}
+
+static int add_list(scmp_filter_ctx filter, uint32_t action, const char *const *names, size_t count)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < count; i++)
+		rc = add(filter, action, names[i]);
+	return rc;
+}
+
+static int add_narrow(scmp_filter_ctx filter)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < COUNT(narrow); i++) {
+		int number = seccomp_syscall_resolve_name(narrow[i].name);
+		struct scmp_arg_cmp only = SCMP_CMP(narrow[i].argument, SCMP_CMP_MASKED_EQ,
+						    narrow[i].mask, narrow[i].value);
+
+		if (number != __NR_SCMP_ERROR)
+			rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 1, only);
+	}
+	return rc;
+}
+
+/* clone3 has its flags where a filter cannot see them: the C library then takes clone. */
+static int fill_worker(scmp_filter_ctx filter)
+{
+	int rc = add_list(filter, SCMP_ACT_ALLOW, used, COUNT(used));
+	int clone3 = seccomp_syscall_resolve_name("clone3");
+
+	rc = rc < 0 ? rc : add_narrow(filter);
+	if (rc == 0 && clone3 != __NR_SCMP_ERROR)
+		rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), clone3, 0);
+	return rc;
+}
+
+/* Takes the filter over; rc is that of filling it. */
+static int load(scmp_filter_ctx filter, int rc)
+{
+	/* Both are of newer kernels and libraries: a log of refusals, and a tree instead of a chain. */
+	seccomp_attr_set(filter, SCMP_FLTATR_CTL_LOG, 1);
+	seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	rc = rc < 0 ? rc : seccomp_load(filter);
+	seccomp_release(filter);
+	/* The library's own word for "the kernel refused". */
+	return rc == -ECANCELED ? -errno : rc;
+}
+
+int measure_worker_filter(void (*told)(long number))
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_TRAP);
+	int rc;
+
+	if (!filter)
+		return -ENOMEM;
+	rc = fill_worker(filter);
+	return load(filter, rc < 0 ? rc : catch_refusals(told));
+}
+
+int measure_supervisor_filter(void)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+
+	if (!filter)
+		return -ENOMEM;
+	return load(filter, add_list(filter, SCMP_ACT_ERRNO(EPERM), of_nobody, COUNT(of_nobody)));
+}
