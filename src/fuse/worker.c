@@ -144,7 +144,9 @@ static void confine(struct worker *w)
 	/* Messages name the local time, whose file cannot be opened later. */
 	tzset();
 	confine_calls(tell_refusal, w->unconfined, sizeof(w->unconfined));
-	store_each_path(w->options->volume, add_member, &members, NULL);
+	/* Of another database that has its name, SQLite would throw away the log of ours. */
+	if (check_not_replaced(w, NULL) == 0)
+		store_each_path(w->options->volume, add_member, &members, NULL);
 	confine_to(w, &members, refused, sizeof(refused));
 	if (refused[0]) {
 		size_t used = strlen(w->unconfined);

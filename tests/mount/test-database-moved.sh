@@ -40,7 +40,7 @@ well() {
   sector_write "$IMAGE" "$1" 8 <new
   sector_read "$IMAGE" "$1" 8 | cmp - new || fail "sectors that move again"
   assert_eq "$(sql "SELECT count(*) FROM remap WHERE main_sector <= $1 AND
-    main_sector + sectors >= $1 + 8")" 1 "the row of sector $1"
+    main_sector + sectors >= $1 + 8")" 1 "the row of sector $1 in $(sql 'SELECT * FROM remap' | xargs)"
 }
 
 say "moved, and nobody writes"

@@ -39,7 +39,7 @@ program_of() {
   line=$(sed -n "s,^$2=,,p" "$1")
   [ -n "$line" ] || fail "no $2 in $1"
   # The programs that are tested, not those that are installed here.
-  sed -E "s,^/[^ ]*/,$(dirname "$(find "$SCRATCH/root" -name remapctl)")/," <<<"$line"
+  sed -E "s,^/[^ ]*/,$(dirname "$(find "$SCRATCH/root" -path "*bin/remapctl")")/," <<<"$line"
 }
 
 OPTIONS=$(sed -n 's/^Environment=OPTIONS=//p' "$unit")
@@ -128,7 +128,7 @@ if [ -x "$(type -P systemd-analyze)" ]; then
   mkdir units
   for file in "$unit" "$loop_unit"; do
     name=${file##*/}
-    sed -E "s,^(Exec[A-Za-z]*)=/[^ ]*/,\1=$(dirname "$(find "$SCRATCH/root" -name remapctl)")/," \
+    sed -E "s,^(Exec[A-Za-z]*)=/[^ ]*/,\1=$(dirname "$(find "$SCRATCH/root" -path "*bin/remapctl")")/," \
       "$file" >"units/${name/@/@x}"
   done
   bounded systemd-analyze verify --man=no units/* >verify.log 2>&1 || fail "$(cat verify.log)"
