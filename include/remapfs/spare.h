@@ -132,6 +132,12 @@ int spare_write(struct spare *, const void *buf, slot_t first, uint64_t count);
  * -EIO: the device did not flush; then for ever, since what was lost is unknown.
  */
 int spare_flush(struct spare *);
+/*
+ * fn is called when a flush fails for the first time, by whoever flushes, with
+ * the positive errno. It must not flush. Set it before the spare is shared.
+ */
+typedef void (*spare_flush_fn)(void *context, struct spare *, int error);
+void spare_on_failed_flush(struct spare *, spare_flush_fn fn, void *context);
 
 /*
  * 0 when the spare still answers: one of its superblocks can be read, and with

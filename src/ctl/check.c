@@ -35,7 +35,7 @@ static const struct store_column columns[] = {
     {"slots", "how many follow each other", true, false},
     {"main_sector", "the sector that the first holds, or says so", true, false},
     {"finding", "what kind it is", false, false},
-    {"fate", "found, corrected or left", false, false},
+    {"fate", "correctable, corrected or left", false, false},
     {"detail", "in words", false, false},
     {0}};
 

@@ -10,7 +10,7 @@
 static const char help_text[] =
     "\n"
     "Usage:\n"
-    " remapctl inject <volume> add [options]\n"
+    " remapctl inject <volume> add <which> [options]\n"
     " remapctl inject <volume> list [options]\n"
     " remapctl inject <volume> clear [options]\n"
     "\n"

@@ -7,8 +7,13 @@
 #include <locale.h>
 #include <string.h>
 
+/* In the groups of the manual; a heading has no run, and names the page. */
 static const struct command commands[] = {
+    {NULL, NULL, "Make a volume and mend it: remapctl-create(8)"},
     {"create", run_create, "make a volume from a main disk image and spares"},
+    {"check", run_check, "compare database and spares, and repair them"},
+    {"rebuild", run_rebuild, "make a lost database anew from main and spares"},
+    {NULL, NULL, "Look at it: remapctl-look(8)"},
     {"status", run_status, "show the state of a volume, its spares and its daemon"},
     {"list", run_list, "list the sectors that live on a spare"},
     {"pending", run_pending, "list the sectors that are lost until written"},
@@ -18,20 +23,32 @@ static const struct command commands[] = {
     {"metrics", run_metrics, "print the figures of a volume for Prometheus"},
     {"health", run_health, "say in one line how a volume is, for monitoring"},
     {"doctor", run_doctor, "look for what is in the way, and say what to do about it"},
-    {"inject", run_inject, "simulate bad sectors"},
+    {NULL, NULL, "Use it as a block device: remapctl-attach(8)"},
     {"attach", run_attach, "make a block device of a mounted volume"},
     {"detach", run_detach, "undo attach"},
+    {"upgrade", run_upgrade, "let a mounted volume go on with the installed program"},
+    {NULL, NULL, "Spares: remapctl-spares(8)"},
     {"add-spare", run_add_spare, "give a volume one more spare, also while it is mounted"},
     {"retire-spare", run_retire_spare, "move everything off a spare, so that it can be taken away"},
+    {NULL, NULL, "Bad sectors that are known: remapctl-lists(8)"},
     {"mark", run_mark, "move sectors that are known to be bad to the spares now"},
     {"unmap", run_unmap, "move sectors back to a main that was repaired or replaced"},
     {"import", run_import, "take the sectors of a badblocks or ddrescue list for bad"},
     {"export", run_export, "write the bad sectors as such a list"},
+    {NULL, NULL, "Bad sectors that are not known yet: remapctl-scrub(8)"},
     {"scrub", run_scrub, "read everything, and find bad sectors before they hurt"},
-    {"upgrade", run_upgrade, "let a mounted volume go on with the installed program"},
-    {"check", run_check, "compare database and spares, and repair them"},
-    {"rebuild", run_rebuild, "make a lost database anew from main and spares"},
+    {NULL, NULL, "Simulated bad sectors: remapctl-inject(8)"},
+    {"inject", run_inject, "simulate bad sectors"},
 };
+
+static void print_commands(void)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+		if (commands[i].name)
+			printf(" %-12s  %s\n", commands[i].name, commands[i].summary);
+		else
+			printf("\n%s\n", commands[i].summary);
+}
 
 static int help(void)
 {
@@ -40,11 +57,8 @@ static int help(void)
 		   " remapctl <command> [options] <volume> ...\n"
 		   "\n"
 		   "Make and look after remapfs volumes: disk images with bad sectors that are\n"
-		   "kept usable by spare sectors elsewhere.\n"
-		   "\n"
-		   "Commands:\n");
-	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
-		printf(" %-12s %s\n", commands[i].name, commands[i].summary);
+		   "kept usable by spare sectors elsewhere. Each command has --help.\n");
+	print_commands();
 	return print_help(
 	    "\n"
 	    "Options:\n"
@@ -62,7 +76,7 @@ static int help(void)
 	    " 1  refused or failed: nothing was changed, unless the message says so\n"
 	    " 2  wrong command line: unknown option or command, missing or extra\n"
 	    "    argument, malformed value\n"
-	    "Those of check are of its own.\n"
+	    "Those of check and health are of their own.\n"
 	    "\n"
 	    "An error is one line on standard error: the cause; then what to do about it.\n");
 }
@@ -70,7 +84,7 @@ static int help(void)
 static const struct command *find_command(const char *name)
 {
 	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
-		if (strcmp(name, commands[i].name) == 0)
+		if (commands[i].name && strcmp(name, commands[i].name) == 0)
 			return &commands[i];
 	return NULL;
 }

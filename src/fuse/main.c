@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "fuse/daemon.h"
+#include "fuse/notify.h"
 #include "fuse/options.h"
 #include "fuse/session.h"
 #include "fuse/supervisor.h"
@@ -178,6 +179,12 @@ static int prepare(struct program *p, struct error *err)
 	return 0;
 }
 
+static void ready(void)
+{
+	daemon_ready();
+	notify_service("READY=1\nSTATUS=serving");
+}
+
 static int run(struct program *p)
 {
 	CLEANUP_CLOSE int volume_fd = -1;
@@ -185,6 +192,8 @@ static int run(struct program *p)
 
 	if (prepare(p, &err) < 0)
 		return fail(EXIT_MOUNT, &err);
+	if (p->options.fake)
+		return EXIT_DONE;
 	session_block_signals();
 	if (!p->options.foreground && daemon_begin() < 0) {
 		error_set(&err, EAGAIN, "cannot go to the background; end other programs");
@@ -192,7 +201,7 @@ static int run(struct program *p)
 	}
 	if (volume_lock(p->volume, LOCK_WAIT_MS, &volume_fd, &err) < 0)
 		return fail(EXIT_MOUNT, &err);
-	return supervisor_run(&p->options, volume_fd, daemon_ready);
+	return supervisor_run(&p->options, volume_fd, ready);
 }
 
 int main(int argc, char **argv)

@@ -15,9 +15,15 @@
 static const char *const passed_on[] = {"nosuid", "nodev", "noexec", "suid",  "dev",
 					"exec",   "sync",  "async",  "atime", "noatime",
 					"dirsync", "auto_unmount", NULL};
-static const char *const ignored[] = {"defaults", "rw", "auto", "noauto", "user", "nouser",
-				      "users", "owner", "group", "nofail", "_netdev",
-				      "default_permissions", NULL};
+static const char *const ignored[] = {
+	"defaults", "rw", "auto", "noauto", "user", "nouser", "users", "nousers", "owner", "noowner",
+	"group", "nogroup", "nofail", "_netdev", "default_permissions",
+	/* The image has no times of its own, no locks and no links. */
+	"relatime", "norelatime", "strictatime", "nostrictatime", "diratime", "nodiratime",
+	"lazytime", "nolazytime", "mand", "nomand", "iversion", "noiversion", "silent", "loud",
+	"symfollow", "nosymfollow", NULL};
+/* Of fstab, and with values that are for others. */
+static const char *const ignored_values[] = {"user", "uhelper", "helper", "comment", NULL};
 
 static bool among(const char *const *names, const char *name)
 {
@@ -35,6 +41,16 @@ static const char *value_of(const char *option, const char *name)
 	return strncmp(option, name, n) == 0 && option[n] == '=' ? option + n + 1 : NULL;
 }
 
+static bool is_for_others(const char *option)
+{
+	if (!option[0] || among(ignored, option) || strncasecmp(option, "x-", 2) == 0)
+		return true;
+	for (const char *const *name = ignored_values; *name; name++)
+		if (value_of(option, *name))
+			return true;
+	return false;
+}
+
 static int number(const char *name, const char *text, unsigned min, unsigned max, unsigned *ret,
 		  struct error *err)
 {
@@ -48,13 +64,15 @@ static int number(const char *name, const char *text, unsigned min, unsigned max
 	return 0;
 }
 
+/* Of mount_option: it is none of ours, which the helper was told to bear with. */
+#define UNKNOWN 1
+
+/* 0, UNKNOWN, or -EINVAL. */
 static int mount_option(struct options *o, const char *option, struct error *err)
 {
 	size_t used = strlen(o->mount);
 	const char *value;
 
-	if (!option[0] || among(ignored, option) || strncmp(option, "x-", 2) == 0)
-		return 0;
 	if (strcmp(option, "ro") == 0)
 		o->read_only = true;
 	else if (strcmp(option, "noremap") == 0)
@@ -71,8 +89,12 @@ static int mount_option(struct options *o, const char *option, struct error *err
 		return number("isolation_ms", value, 1, 600000, &o->isolation_ms, err);
 	else if (among(passed_on, option) && used + strlen(option) + 2 < sizeof(o->mount))
 		snprintf(o->mount + used, sizeof(o->mount) - used, ",%s", option);
+	else if (strcmp(option, "remount") == 0)
+		return error_set(err, EINVAL, "a volume cannot be remounted; unmount it and mount it "
+				 "anew");
 	else
-		return error_set(err, EINVAL, "unknown option '-o %s'; " TRY_HELP, option);
+		return o->sloppy ? UNKNOWN : error_set(err, EINVAL, "unknown option '-o %s'; "
+						       TRY_HELP, option);
 	return 0;
 }
 
@@ -90,14 +112,49 @@ static int mount_options(struct options *o, const char *list, struct error *err)
 {
 	CLEANUP_FREE char *copy = strdup(list);
 	char *rest = copy, *option;
-	int rc = options_add(o, list, err);
+	int rc = 0;
 
-	if (rc == 0 && !copy)
+	if (!copy)
 		return error_set(err, ENOMEM, "out of memory; end other programs");
-	while (rc == 0 && (option = strsep(&rest, ",")))
+	while (rc >= 0 && (option = strsep(&rest, ","))) {
+		if (is_for_others(option))
+			continue;
 		rc = mount_option(o, option, err);
-	return rc;
+		if (rc == 0)
+			rc = options_add(o, option, err);
+	}
+	return rc < 0 ? rc : 0;
 }
+
+/* ---- mount.remapfs, as mount(8) calls it ----------------------------------------------- */
+
+static bool is_helper(const char *program)
+{
+	const char *slash = strrchr(program, '/');
+
+	return strncmp(slash ? slash + 1 : program, "mount.", 6) == 0;
+}
+
+/* Returns whether c was one of the options that mean something else to a helper. */
+static bool helper_option(struct options *o, int c)
+{
+	switch (c) {
+	case 's': /* comes before -o */
+		o->sloppy = true;
+		return true;
+	case 'f':
+		o->fake = true;
+		return true;
+	case 'n': /* there has been no mtab to leave alone for long */
+	case 'v':
+	case 't': /* "remapfs", or it would not be us */
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* ---- the command line ------------------------------------------------------------------ */
 
 static int one_option(struct options *o, int c, char **argv, struct error *err)
 {
@@ -119,6 +176,9 @@ static int one_option(struct options *o, int c, char **argv, struct error *err)
 		return 0;
 	case 'o':
 		return mount_options(o, optarg, err);
+	case 'N':
+		return error_set(err, EINVAL, "mount cannot enter another namespace with remapfs; "
+				 "use 'nsenter --mount=NAMESPACE remapfs VOLUME MOUNTPOINT'");
 	case ':':
 		return error_set(err, EINVAL, "option '%s' needs a value; " TRY_HELP,
 				 argv[optind - 1]);
@@ -155,12 +215,14 @@ int options_parse(int argc, char **argv, struct options *ret, struct error *err)
 		{"options", required_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, 'V'}, {"worker", required_argument, NULL, 'W'}, {0},
 	};
-	struct options o = {.threads = 32, .unconfined = REMAPFS_UNCONFINED};
+	struct options o = {.threads = 32, .unconfined = REMAPFS_UNCONFINED,
+			    .helper = argc > 0 && is_helper(argv[0])};
+	const char *shorts = o.helper ? ":sfnvo:N:t:hV" : ":fdo:hV";
 	int c;
 
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":fdo:hV", longs, NULL)) >= 0) {
-		int rc = one_option(&o, c, argv, err);
+	while ((c = getopt_long(argc, argv, shorts, longs, NULL)) >= 0) {
+		int rc = o.helper && helper_option(&o, c) ? 0 : one_option(&o, c, argv, err);
 
 		if (rc < 0)
 			return rc;

@@ -18,6 +18,9 @@ enum { EXIT_DONE = 0, EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_INTERRUPTED = 8, EXI
 
 struct options {
 	const char *volume, *mountpoint;
+	bool helper; /* called as mount.remapfs, by mount(8) */
+	bool sloppy; /* unknown mount options are left out */
+	bool fake;   /* look at everything, but do not mount */
 	bool foreground, debug, help, version;
 	bool read_only, no_remap;
 	bool unconfined;
@@ -25,11 +28,13 @@ struct options {
 	unsigned threads;      /* 1 to 256 */
 	unsigned isolation_ms; /* 0: the volume's default */
 	char mount[512];       /* what goes to the kernel as it is, ",a,b" */
-	char list[2048];       /* all of -o, as it was given */
+	char list[2048];       /* what of -o is ours, as it was given */
 	const char *worker;    /* started by a supervisor: see supervision.h; or NULL */
 };
 
 /*
+ * As mount.SOMETHING it takes the command line of mount helpers, see mount(8).
+ *
  * 0, or -EINVAL with one line in err. help and version are set without the
  * rest being looked at. The strings stay those of argv.
  */

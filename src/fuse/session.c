@@ -272,10 +272,21 @@ __attribute__((format(printf, 2, 0))) static void hear(enum fuse_log_level level
 		snprintf(last_words, sizeof(last_words), "%s", line);
 }
 
-/* Commas and the like would end the option. */
-static void mount_name(char *to, size_t size, const char *volume_name)
+/*
+ * What the mount is of, in /proc/mounts. For mount(8) it is the volume as fstab
+ * has it: by that 'mount -a' knows what is mounted already, and systemd which
+ * disk must stay until it is unmounted. It must not look like a device, or
+ * systemd would unmount it.
+ */
+static void mount_name(char *to, size_t size, const struct options *o)
 {
-	snprintf(to, size, "%s", volume_name);
+	const char *slash = strrchr(o->volume, '/');
+
+	if (o->helper && strncmp(o->volume, "/dev/", 5) != 0)
+		snprintf(to, size, "%s", o->volume);
+	else
+		snprintf(to, size, "remapfs:%s", slash ? slash + 1 : o->volume);
+	/* Commas and the like would end the option. */
 	for (; *to; to++)
 		if (*to == ',' || *to == '\\' || *to == '\'' || *to == '"' ||
 		    (unsigned char)*to <= ' ' || (unsigned char)*to >= 0x7f)
@@ -284,14 +295,12 @@ static void mount_name(char *to, size_t size, const char *volume_name)
 
 static int new_session(struct session *s, struct image *image, const struct options *o)
 {
-	const char *slash = strrchr(o->volume, '/');
-	char name[128], list[1024];
+	char name[512], list[1536];
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 	int rc;
 
-	mount_name(name, sizeof(name), slash ? slash + 1 : o->volume);
-	/* fsname must not look like a device: systemd would unmount it. */
-	snprintf(list, sizeof(list), "-ofsname=remapfs:%s,subtype=remapfs,default_permissions%s%s%s%s",
+	mount_name(name, sizeof(name), o);
+	snprintf(list, sizeof(list), "-ofsname=%s,subtype=remapfs,default_permissions%s%s%s%s",
 		 name, o->read_only ? ",ro" : "", o->allow_other ? ",allow_other" : "",
 		 o->allow_root ? ",allow_root" : "", o->mount);
 	rc = fuse_opt_add_arg(&args, "remapfs") | fuse_opt_add_arg(&args, list);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "confine/confine.h"
+#include "fuse/notify.h"
 #include "fuse/session.h"
 #include "fuse/supervision.h"
 #include "remapfs/cleanup.h"
@@ -166,6 +167,8 @@ static bool may_try_again(struct supervisor *s)
 
 		nanosleep(&pause, NULL);
 	}
+	/* What it served is accounted for: the next try may fail without a new worker. */
+	s->serving = false;
 	return true;
 }
 
@@ -179,7 +182,15 @@ static void start_trial(struct supervisor *s)
 	char path[PATH_MAX];
 
 	s->trial = fork();
-	if (s->trial != 0)
+	if (s->trial < 0) {
+		log_error("cannot start a process to look at the mount: %s; end other programs",
+			  strerror(errno));
+		s->trial = 0;
+		s->code = EXIT_SYSTEM;
+		end_now(s);
+		return;
+	}
+	if (s->trial > 0)
 		return;
 	close(session_fd(s->session));
 	snprintf(path, sizeof(path), "%s/%s", s->options->mountpoint, IMAGE_NAME);
@@ -214,6 +225,8 @@ static void worker_ready(struct supervisor *s)
 	s->ready_fd = -1;
 	if (s->serving && s->ready && s->trial == 0)
 		start_trial(s);
+	if (s->serving && !s->ready)
+		notify_service("STATUS=serving; the worker before %s", s->shared->former);
 }
 
 /* Called when the worker has ended. Returns an exit code, or -1 to go on. */
@@ -243,6 +256,7 @@ static int worker_ended(struct supervisor *s, int status)
 		if (!may_try_again(s))
 			return EXIT_SYSTEM;
 	}
+	notify_service("STATUS=the worker %s; starting another one", s->shared->former);
 	while (start_worker(s) < 0) {
 		log_warning("another worker could not be started: %s; end other programs",
 			    strerror(errno));
@@ -274,9 +288,11 @@ static void asked_to_end(struct supervisor *s)
 		end_now(s);
 	} else if (s->asked++ == 0) {
 		log_notice("unmounting");
+		notify_service("STOPPING=1\nSTATUS=unmounted; waiting for who has disk.img open");
 		session_unmount_lazily(s->session);
 	} else if (s->worker > 0) {
 		log_notice("ending with files still open");
+		notify_service("STATUS=ending with files still open");
 		kill(s->worker, SIGTERM);
 	}
 }

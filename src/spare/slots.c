@@ -285,6 +285,7 @@ int spare_flush(struct spare *s)
 {
 	HOLD_LOCK(&s->flushing);
 	uint64_t written;
+	int rc;
 
 	if (s->left)
 		return 0;
@@ -293,12 +294,21 @@ int spare_flush(struct spare *s)
 	if (!atomic_exchange(&s->dirty, false))
 		return 0;
 	written = atomic_load(&s->written);
-	if (device_flush(s->device) == 0) {
+	rc = device_flush(s->device);
+	if (rc == 0) {
 		note_flushed(s, written);
 		return 0;
 	}
 	atomic_store(&s->flush_failed, true);
+	if (s->did_not_flush)
+		s->did_not_flush(s->did_not_flush_context, s, -rc);
 	return -EIO;
+}
+
+void spare_on_failed_flush(struct spare *s, spare_flush_fn fn, void *context)
+{
+	s->did_not_flush = fn;
+	s->did_not_flush_context = context;
 }
 
 uint64_t copy_offset(const struct spare *s, unsigned copy)

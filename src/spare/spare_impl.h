@@ -25,6 +25,8 @@ struct spare {
 	_Atomic(enum spare_state) state;
 	atomic_bool dirty;        /* written since the last flush began */
 	atomic_bool flush_failed; /* sticky: what was lost cannot be told */
+	spare_flush_fn did_not_flush; /* NULL, or called when that comes to be so */
+	void *did_not_flush_context;
 	pthread_mutex_t flushing; /* a second flush waits for the first */
 
 	pthread_mutex_t lock; /* guards what is below, up to the table */

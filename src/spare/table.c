@@ -182,9 +182,9 @@ static int clear_in_sector(struct spare *s, slot_t first, slot_t end, uint64_t s
 	bool found = false;
 	int rc = load(s, first);
 
-	/* What cannot be read is no descriptor. */
+	/* It may be read again one day, and be there. */
 	if (rc < 0)
-		return errno_is_media(-rc) ? 0 : rc;
+		return rc;
 	for (slot_t slot = first; slot < end; slot++) {
 		char *at = (char *)s->table + slot % per_sector(s) * DESCRIPTOR_BYTES;
 		struct descriptor d;

@@ -48,11 +48,12 @@ struct change {
 	int result;
 	bool done, described, uncertain;
 	bool not_put_back; /* descriptors were taken out for nothing, and are missing */
+	bool left; /* descriptors were written for nothing, and may still be there */
 	/* With -EBADSLT: what a spare answered to a descriptor, or to the flush. */
 	spare_id_t refused_by;
 	slot_t refused_slot;
 	int refused_error;
-	bool refused_flush;
+	bool refused_flush, refused_stale; /* the latter: of a sector that main was to hold again */
 };
 
 /* All return 0 or -ENOMEM, which leaves the change as it was. */

@@ -113,8 +113,10 @@ static bool is_foreign(const struct spare_copy *copy, const struct spare_identit
 	return copy->error == 0 && !spare_same(&copy->identity, id);
 }
 
-static enum finding_fate fate_of(bool repaired)
+static enum finding_fate fate_of(const struct check *c, bool repaired)
 {
+	if (!c->options->repair)
+		return FINDING_REPAIRABLE;
 	return repaired ? FINDING_REPAIRED : FINDING_LEFT;
 }
 
@@ -125,7 +127,7 @@ static int restore_both(struct check *c, struct device *d, const struct spare_id
 	bool repaired = c->options->repair && spare_write_superblocks(d, id, 0) == 0 &&
 			device_flush(d) == 0;
 
-	f.fate = fate_of(repaired);
+	f.fate = fate_of(c, repaired);
 	found(c, &f);
 	return repaired ? 1 : 0;
 }
@@ -159,7 +161,7 @@ static void repair_superblock(struct check *c, struct spare *s)
 	bool repaired = c->options->repair && spare_rewrite_superblock(s) == 0 &&
 			spare_flush(s) == 0;
 
-	f.fate = fate_of(repaired);
+	f.fate = fate_of(c, repaired);
 	found(c, &f);
 }
 

@@ -11,6 +11,7 @@
 /* More than this waits only when the database has been down for long. */
 #define KEPT_MAX 10000
 
+#define TRIES 3 /* of a commit that may turn out durable or not */
 #define CONFIRM_ALL UINT32_MAX /* no spare has this number */
 
 /* ---- one change in the store ------------------------------------------------------ */
@@ -62,18 +63,18 @@ static void set_results(struct change *list, int rc, bool uncertain)
 	}
 }
 
-/* One transaction for all of both lists that have no result yet; sets it. */
-static int transact(struct committer *m, struct change *kept, struct change *list)
+static int transact_once(struct committer *m, struct change *kept, struct change *list,
+			 bool *ret_uncertain)
 {
 	struct store *s = m->store;
-	bool uncertain = false;
 	int rc = store_begin(s);
 
+	*ret_uncertain = false;
 	rc = rc < 0 ? rc : apply_list(s, kept);
 	rc = rc < 0 ? rc : apply_list(s, list);
 	if (rc == 0) {
 		rc = store_commit(s);
-		uncertain = rc < 0 && may_be_durable(rc);
+		*ret_uncertain = rc < 0 && may_be_durable(rc);
 	}
 	if (rc < 0) {
 		/* Once: it is tried again each second. */
@@ -82,6 +83,24 @@ static int transact(struct committer *m, struct change *kept, struct change *lis
 				  rc == -ESTALE ? "its files were moved" : store_message(s));
 		store_rollback(s);
 	}
+	return rc;
+}
+
+/*
+ * One transaction for all of both lists that have no result yet; sets it. What is
+ * in doubt is settled by another one of the same that succeeds. It has to be tried
+ * here: the descriptors are those of these rows, and nothing is confirmed meanwhile.
+ */
+static int transact(struct committer *m, struct change *kept, struct change *list)
+{
+	bool again, uncertain = false;
+	int rc = transact_once(m, kept, list, &again);
+
+	for (int i = 1; i < TRIES && again; i++) {
+		uncertain = true;
+		rc = transact_once(m, kept, list, &again);
+	}
+	uncertain |= again;
 	set_results(kept, rc, uncertain);
 	set_results(list, rc, uncertain);
 	return rc;
@@ -130,6 +149,7 @@ static int transact_alone(struct committer *m, struct change *list)
 
 static void refuse(struct change *c, spare_id_t spare, slot_t slot, int error, bool flush)
 {
+	c->refused_stale = false;
 	c->result = -EBADSLT;
 	c->refused_by = spare;
 	c->refused_slot = slot;
@@ -280,6 +300,7 @@ static void refuse_users(struct committer *m, struct change *list, struct spare 
 
 		if ((rc < 0 && uses_spare(c, spare_id(spare), &slot)) || stale)
 			refuse(c, spare_id(spare), slot, rc < 0 ? -rc : EIO, rc < 0);
+		c->refused_stale |= stale != NULL;
 		if (rc < 0 && c->confirm == spare_id(spare))
 			c->result = rc;
 	}
@@ -302,7 +323,8 @@ static void flush_spares(struct committer *m, struct change *list)
 /*
  * What was described but not recorded must not be found by a rebuild. Where it
  * is not known whether it was recorded, the next open looks, and describes it
- * again if so.
+ * again if so. What cannot be cleared is tried again before each flush, and is
+ * without effect once a newer descriptor of the sectors is committed.
  */
 static void undescribe(struct committer *m, struct change *c)
 {
@@ -314,6 +336,7 @@ static void undescribe(struct committer *m, struct change *c)
 			continue;
 		rc = spare_clear_sequence(spare_set_find(m->spares, e->spare), e->slot, e->count, c->sequence);
 		stale_note(m, e, c->sequence, rc == 0);
+		c->left |= rc < 0;
 	}
 }
 
@@ -402,6 +425,8 @@ static int run_round(struct committer *m, struct change *kept, struct change *li
 	for (struct change *c = list; c; c = c->next) {
 		if (c->described && c->result < 0)
 			undescribe(m, c);
+		else if (c->described)
+			stale_outvote(m, c);
 		if (c->result < 0)
 			put_back(m, c);
 	}
@@ -443,7 +468,8 @@ int commit_change(struct committer *m, struct change *c)
 
 	c->next = NULL;
 	c->result = 0;
-	c->done = c->described = c->uncertain = c->not_put_back = false;
+	c->done = c->described = c->uncertain = c->not_put_back = c->left = false;
+	c->refused_stale = false;
 	*m->waiting_end = c;
 	m->waiting_end = &c->next;
 	while (!c->done) {
@@ -453,6 +479,16 @@ int commit_change(struct committer *m, struct change *c)
 			commit_round(m);
 	}
 	return c->result;
+}
+
+bool commit_leaves_stale(struct committer *m)
+{
+	bool stale;
+
+	committer_enter(m);
+	stale = m->stale_count || m->cap != UINT64_MAX;
+	committer_leave(m);
+	return stale;
 }
 
 int commit_confirm(struct committer *m, struct spare *spare, slot_t first, uint64_t count)

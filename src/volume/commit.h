@@ -71,7 +71,11 @@ int committer_stop(struct committer *);
  *   0          durable
  *   -EBADSLT   a spare did not take it: see refused_by; nothing was recorded
  *   otherwise  as store.h: nothing was recorded, unless change->uncertain:
- *              the transaction may or may not be durable
+ *              the transaction may or may not be durable, after several tries
+ *
+ * After an error with change->uncertain the next opening may find its rows, and
+ * with change->left a rebuild its descriptors: nothing may be acknowledged that
+ * these would contradict before something newer of the sectors is committed.
  */
 int commit_change(struct committer *, struct change *);
 
@@ -84,6 +88,8 @@ int commit_change(struct committer *, struct change *);
 int commit_confirm(struct committer *, struct spare *, slot_t first, uint64_t count);
 /* The same for all slots of all spares, as far as it can be had. */
 void commit_confirm_all(struct committer *);
+/* Whether descriptors that no row speaks of may still be on a spare. */
+bool commit_leaves_stale(struct committer *);
 
 /*
  * Records what has happened and cannot be undone (pending sectors, events).

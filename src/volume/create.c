@@ -92,8 +92,6 @@ static int check_distinct(struct creation *c)
 	return 0;
 }
 
-/* ---- what is there --------------------------------------------------------------------------- */
-
 /* ---- sizes ------------------------------------------------------------------------------------ */
 
 static int choose_sector_size(struct creation *c)
@@ -206,6 +204,7 @@ static int make_volume(struct creation *c)
 		.sector_size = c->sector_size,
 		.main_sectors = c->main.size / c->sector_size,
 		.spares = (uint32_t)n,
+		.in_use = (uint32_t)n,
 	};
 	int rc = 0;
 

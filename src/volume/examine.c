@@ -334,7 +334,7 @@ static int try_each(struct examiner *x, struct resolution *r, const struct suspe
 }
 
 /* Counts what was found, and does what may be done. */
-static void act(struct examiner *x, const struct resolution *r)
+static void act(struct examiner *x, struct resolution *r)
 {
 	struct volume *v = x->volume;
 	uint64_t weak = sectors_of(&r->weak);
@@ -388,10 +388,10 @@ static int look_closer(struct examiner *x, sector_t start, uint64_t count, int e
 
 static int join_cured(struct settlement *s, const struct extent *one)
 {
-	struct extent *last = s->cured_count ? &s->cured[s->cured_count - 1] : NULL;
+	struct extent *last = s->cured_count ? &s->cured[s->cured_count - 1].from : NULL;
 
 	if (!last || extent_end(last) != one->start)
-		return settlement_cured(s, *one);
+		return settlement_cured(s, *one, NULL);
 	last->count++;
 	return 0;
 }
@@ -418,7 +418,7 @@ static void clear_lost(struct examiner *x, struct settlement *s)
 	x->found.moved += slow;
 	x->found.cured += slow;
 	for (size_t i = 0; i < s->cured_count; i++)
-		x->found.cured += s->cured[i].count;
+		x->found.cured += s->cured[i].from.count;
 }
 
 /* A group of the untouched sectors, each of which is read once. */

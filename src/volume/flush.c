@@ -11,23 +11,45 @@
 #include "remapfs/log.h"
 #include "volume/volume_impl.h"
 
-static int flush_failed(struct volume *v, spare_id_t spare, int error)
+/* true: for the first time; *ret is what to tell. */
+static bool first_failure(struct volume *v, spare_id_t spare, int error, struct event *ret)
 {
-	struct event event = {
+	*ret = (struct event){
 		.kind = EVENT_FLUSH_FAILED,
 		.spare = spare,
 		.error = error,
 		.detail = "what was written since the last fsync may be lost",
 	};
-
 	if (atomic_exchange(v->flush_failed, true))
-		return -EIO;
+		return false;
 	log_error("%s did not flush (%s): writes since the last fsync may be lost, and fsync fails "
 		  "until the volume is mounted anew; check the disk and its cables first",
 		  spare == ON_MAIN ? "main" : "a spare",
 		  errno_name(error));
-	tell(v, &event);
+	return true;
+}
+
+static int flush_failed(struct volume *v, spare_id_t spare, int error)
+{
+	struct event event;
+
+	if (first_failure(v, spare, error, &event))
+		tell(v, &event);
 	return -EIO;
+}
+
+/* Also the committing thread's, which cannot wait for itself. */
+void spare_did_not_flush(void *volume, struct spare *spare, int error)
+{
+	struct volume *v = volume;
+	struct change change = {0};
+	struct event event;
+
+	if (spare_state(spare) == SPARE_LOST || !first_failure(v, spare_id(spare), error, &event))
+		return;
+	change_event(v->started ? &change : &v->opening, &event);
+	if (v->started)
+		commit_later(&v->committer, &change);
 }
 
 /*

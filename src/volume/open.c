@@ -116,6 +116,7 @@ int open_one_spare(struct volume *v, const struct store_spare *info,
 		error_prefix(err, "'%s'", info->path);
 		return rc;
 	}
+	spare_on_failed_flush(*ret, spare_did_not_flush, v);
 	if (damaged)
 		tell_damaged_superblock(v, *ret, info->path);
 	return 0;
@@ -282,6 +283,7 @@ static int start_committer(struct volume *v, struct error *err)
 	if (rc < 0)
 		return error_set(err, -rc, "cannot start a thread: %s; end other programs",
 				 strerror(-rc));
+	v->started = true;
 	if (v->opening.event_count)
 		commit_later(&v->committer, &v->opening);
 	return 0;

@@ -63,7 +63,7 @@ static int check_spare(struct preparation *p)
 	return part_check_spare_size(&p->spare, sector_size, p->err);
 }
 
-/* Prepared for this volume before, and then not added. */
+/* Prepared for this volume before, and then not added: it has nothing of anybody's. */
 static bool is_left_over(struct preparation *p)
 {
 	char volume[UUID_STR_LEN], uuid[UUID_STR_LEN];
@@ -71,7 +71,7 @@ static bool is_left_over(struct preparation *p)
 	size_t count;
 	const struct store_spare *spares = store_spares(p->store, &count);
 
-	if (spare_probe(p->spare.device, &id) < 0)
+	if (spare_probe(p->spare.device, &id) < 0 || id.in_use != SPARE_OUTSIDE)
 		return false;
 	uuid_unparse_lower(id.volume, volume);
 	uuid_unparse_lower(id.spare, uuid);

@@ -134,7 +134,7 @@ bool tables_in_doubt(struct volume *v)
 	for (size_t i = 0; i < spare_set_count(&v->spares); i++)
 		if (spare_failed(v->spares.all[i]))
 			return true;
-	return atomic_load(&v->in_doubt);
+	return atomic_load(&v->in_doubt) || commit_leaves_stale(&v->committer);
 }
 
 int confirm_epoch(struct volume *v)

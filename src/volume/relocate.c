@@ -7,7 +7,7 @@
  *
  * The caller owns the sectors all the while, so nobody sees them on the way.
  * Whatever fails before the commit gives the slots back and leaves the map as
- * it was (contract 4); what fails in it, see undo.
+ * it was (contract 4); what fails in it, see distrust.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -65,15 +65,14 @@ int settlement_move(struct settlement *s, struct extent from, const void *data, 
 	return 0;
 }
 
-int settlement_cured(struct settlement *s, struct extent e)
+int settlement_cured(struct settlement *s, struct extent e, const void *data)
 {
-	struct extent *cured = realloc(s->cured, (s->cured_count + 1) * sizeof(*cured));
+	struct move *cured = realloc(s->cured, (s->cured_count + 1) * sizeof(*cured));
 
 	if (!cured)
 		return -ENOMEM;
 	s->cured = cured;
-	e.state = SECTOR_GOOD;
-	s->cured[s->cured_count++] = e;
+	s->cured[s->cured_count++] = (struct move){e, data, 0, NULL};
 	return 0;
 }
 
@@ -232,9 +231,10 @@ static void release_slots(struct volume *v, const struct change *change)
 }
 
 /*
- * The commit failed, but may still turn out to be durable at the next open. So
- * that no later write can be overtaken by it, the sectors are pending until
- * one is committed; their slots are not given back before the next open.
+ * The commit failed, but its row may still turn out to be durable at the next
+ * open, or its descriptors to be what a rebuild finds. So that no later write can
+ * be overtaken by that, the sectors are pending until one is committed; their
+ * slots are not given back before the next open.
  */
 static void distrust(struct volume *v, const struct settlement *s)
 {
@@ -303,19 +303,28 @@ static int tell_move(struct change *change, const struct move *m, size_t from)
 	return rc;
 }
 
+static bool is_bad(int error)
+{
+	return error && error != UNCONFIRMED;
+}
+
 /* The slot that a moved sector leaves behind failed; its spare may be gone. */
 static int leave_slots(struct volume *v, struct change *change, const struct move *m)
 {
 	struct event event = event_of(EVENT_SLOT_BAD, &m->from, m->error);
 	int rc;
 
-	if (m->from.state != SECTOR_REMAPPED || !m->error ||
+	if (m->from.state != SECTOR_REMAPPED || !is_bad(m->error) ||
 	    spare_state(volume_spare(v, m->from.spare)) == SPARE_LOST)
 		return 0;
 	/* One that is only slow did answer. */
-	if (m->error != ETIMEDOUT &&
-	    judge_spare(v, volume_spare(v, m->from.spare), m->error, true) < 0)
+	rc = m->error == ETIMEDOUT
+		     ? 0 : judge_spare(v, volume_spare(v, m->from.spare), m->error, true);
+	if (rc < 0) {
+		/* Not known to be bad, its slot keeps a descriptor that is past. */
+		atomic_store(&v->in_doubt, true);
 		return 0;
+	}
 	rc = change_bad(change, m->from.spare, m->from.slot, m->from.count, m->error);
 	return rc < 0 ? rc : change_event(change, &event);
 }
@@ -364,22 +373,31 @@ static int prepare(struct placing *p, const struct settlement *s)
 	for (size_t i = 0; rc == 0 && i < s->move_count; i++)
 		rc = leave_slots(p->volume, &p->change, &s->moves[i]);
 	for (size_t i = 0; rc == 0 && i < s->cured_count; i++) {
-		struct event event = event_of(EVENT_CURED, &s->cured[i], 0);
+		struct extent good = s->cured[i].from;
+		struct event event = event_of(EVENT_CURED, &good, 0);
 
-		rc = change_extent(&p->change, &s->cured[i], 0);
+		good.state = SECTOR_GOOD;
+		rc = change_extent(&p->change, &good, 0);
 		rc = rc < 0 ? rc : change_event(&p->change, &event);
 	}
 	return rc < 0 ? rc : hold_memory(p->volume->map, &p->change);
 }
 
-/* What was moved away from slots that are in order, as from a retiring spare. */
+/*
+ * What was moved away from slots that are in order: from a retiring spare, which
+ * is wiped when it is empty, or because they could not be confirmed. Those are
+ * free while their descriptors say what is past.
+ */
 static void free_left_slots(struct volume *v, const struct settlement *s)
 {
 	for (size_t i = 0; i < s->move_count; i++) {
 		const struct move *m = &s->moves[i];
 
-		if (m->from.state == SECTOR_REMAPPED && !m->error)
-			spare_release(volume_spare(v, m->from.spare), m->from.slot, m->from.count);
+		if (m->from.state != SECTOR_REMAPPED || is_bad(m->error))
+			continue;
+		if (m->error == UNCONFIRMED)
+			atomic_store(&v->in_doubt, true);
+		spare_release(volume_spare(v, m->from.spare), m->from.slot, m->from.count);
 	}
 }
 
@@ -394,10 +412,26 @@ static void publish(struct volume *v, const struct change *change)
 	atomic_store(&v->spares_full, false);
 }
 
+/*
+ * A spare still has an older descriptor of a sector that main was to hold again:
+ * one that is newer outvotes it.
+ */
+static int move_cured(struct settlement *s)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < s->cured_count; i++)
+		rc = s->cured[i].data ? settlement_move(s, s->cured[i].from, s->cured[i].data, EIO)
+				      : -EIO;
+	s->cured_count = 0;
+	return rc;
+}
+
 /* One try. -EAGAIN: a spare refused; another try may find other slots. */
-static int settle_once(struct volume *v, const struct settlement *s, struct patience *patience)
+static int settle_once(struct volume *v, struct settlement *s, struct patience *patience)
 {
 	struct placing p = {.volume = v, .patience = patience};
+	bool stale;
 	int rc = prepare(&p, s);
 
 	if (rc < 0) {
@@ -409,15 +443,18 @@ static int settle_once(struct volume *v, const struct settlement *s, struct pati
 	if (rc == 0) {
 		publish(v, &p.change);
 		free_left_slots(v, s);
-	} else if (p.change.uncertain) {
+	} else if (p.change.uncertain || p.change.left) {
 		distrust(v, s);
 	} else {
 		release_slots(v, &p.change);
 	}
 	release_memory(v->map, &p.change);
+	stale = rc == -EBADSLT && p.change.refused_stale;
 	if (rc == -EBADSLT)
 		rc = refused(v, &p.change);
 	change_clear(&p.change);
+	if (stale && rc == -EAGAIN && move_cured(s) < 0)
+		rc = -EIO;
 	return rc;
 }
 
@@ -437,13 +474,13 @@ static void tell_spares_full(struct volume *v, const struct settlement *s)
 static void tell_not_committed(struct volume *v, const struct settlement *s, int error)
 {
 	struct event event = event_of(EVENT_COMMIT_FAILED,
-				      s->move_count ? &s->moves[0].from : s->cured, error);
+				      s->move_count ? &s->moves[0].from : &s->cured[0].from, error);
 
 	snprintf(event.detail, sizeof(event.detail), "the database did not commit the move");
 	complain(v, &event);
 }
 
-int settle(struct volume *v, const struct settlement *s)
+int settle(struct volume *v, struct settlement *s)
 {
 	struct patience patience = {0};
 	int rc = 0;

@@ -285,10 +285,10 @@ static const char *try_to_empty(struct emptying *x)
 	for (int i = 0; i < PASSES; i++) {
 		if (empty_spare(x) < 0)
 			return x->stuck;
-		if (has_lost(x->volume, x->spare))
-			return lost_there;
+		/* In this order: a sector that is lost is marked before its slot is. */
 		if (is_empty(x->spare))
-			return let_go(x->volume, x->spare) < 0 ? no_commit : NULL;
+			return has_lost(x->volume, x->spare) ? lost_there
+			       : let_go(x->volume, x->spare) < 0 ? no_commit : NULL;
 		if (!background_pause(&x->volume->emptying, PASS_MS))
 			return NULL;
 	}

@@ -58,6 +58,42 @@ void stale_forget(struct committer *m, spare_id_t spare)
 	m->stale_count = kept;
 }
 
+static void drop(struct committer *m, size_t i)
+{
+	m->stale[i] = m->stale[--m->stale_count];
+}
+
+/* What is left of one on either side of the newer sectors stays. */
+static void outvote(struct committer *m, const struct extent *newer)
+{
+	sector_t end = extent_end(newer);
+
+	for (size_t i = m->stale_count; i-- > 0;) {
+		struct stale s = m->stale[i];
+		sector_t was = extent_end(&s.extent);
+		struct extent rest;
+
+		if (end <= s.extent.start || newer->start >= was)
+			continue;
+		drop(m, i);
+		if (newer->start > s.extent.start) {
+			rest = extent_part(s.extent, s.extent.start, newer->start - s.extent.start);
+			stale_note(m, &rest, s.sequence, s.cleared);
+		}
+		if (end < was) {
+			rest = extent_part(s.extent, end, was - end);
+			stale_note(m, &rest, s.sequence, s.cleared);
+		}
+	}
+}
+
+void stale_outvote(struct committer *m, const struct change *c)
+{
+	for (size_t i = 0; i < c->extent_count; i++)
+		if (c->extents[i].extent.state == SECTOR_REMAPPED)
+			outvote(m, &c->extents[i].extent);
+}
+
 void stale_note(struct committer *m, const struct extent *e, uint64_t sequence, bool cleared)
 {
 	if (m->stale_count == m->stale_room) {

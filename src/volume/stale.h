@@ -17,6 +17,8 @@
 void stale_note(struct committer *, const struct extent *e, uint64_t sequence, bool cleared);
 /* Before a flush: tries again what could not be cleared. */
 void stale_clear(struct committer *, struct spare *);
+/* The change is committed: older descriptors of its sectors do not count any more. */
+void stale_outvote(struct committer *, const struct change *);
 /* After a flush: what had been cleared before is so for good. */
 void stale_forget(struct committer *, spare_id_t);
 /* The greatest sequence that the spare may confirm. */

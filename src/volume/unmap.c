@@ -25,8 +25,6 @@
 #include "remapfs/cleanup.h"
 #include "volume/batch.h"
 
-#define TRIES 3 /* to commit what may turn out durable or not */
-
 /* A bad slot that still says which sector it held. */
 struct leftover {
 	sector_t sector;
@@ -420,14 +418,13 @@ static int hold_memory(struct map *map, const struct change *c)
 }
 
 /* What was not done, and what has to be seen to because of that. */
-static int not_committed(struct volume *v, const struct change *c, int rc, bool doubt,
-			 struct error *err)
+static int not_committed(struct volume *v, const struct change *c, int rc, struct error *err)
 {
 	struct spare *refusing = rc == -EBADSLT ? volume_spare(v, c->refused_by) : NULL;
 
-	if (doubt)
+	if (c->uncertain)
 		distrust(v, c);
-	if (doubt || c->not_put_back)
+	if (c->uncertain || c->not_put_back)
 		atomic_store(&v->in_doubt, true);
 	if (!refusing)
 		return error_set(err, EIO, "the database does not commit (%s), so the rest stays on "
@@ -440,19 +437,13 @@ static int not_committed(struct volume *v, const struct change *c, int rc, bool 
 			 errno_name(c->refused_error));
 }
 
-/* One more try settles what an earlier one left in doubt, if it succeeds. */
 static int commit(struct unmapping *u, struct change *c, struct error *err)
 {
 	struct volume *v = u->batch->volume;
-	bool doubt = false;
-	int rc = -EIO;
+	int rc = commit_change(&v->committer, c);
 
-	for (int i = 0; i < TRIES && rc < 0 && (i == 0 || doubt); i++) {
-		rc = commit_change(&v->committer, c);
-		doubt |= rc < 0 && c->uncertain;
-	}
 	if (rc < 0)
-		return not_committed(v, c, rc, doubt, err);
+		return not_committed(v, c, rc, err);
 	publish(v, c);
 	for (size_t i = 0; i < c->extent_count; i++)
 		u->done.moved += c->extents[i].extent.count;

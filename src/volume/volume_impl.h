@@ -10,6 +10,7 @@
 #ifndef VOLUME_IMPL_H
 #define VOLUME_IMPL_H
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <uuid/uuid.h>
@@ -60,6 +61,7 @@ struct volume {
 	struct store *store;
 	struct committer committer;
 	struct change opening; /* what is to be recorded of the opening, before that can be */
+	bool started;          /* it can be */
 	struct range_locks locks;
 	pthread_mutex_t marking; /* of sectors as pending: see pending.c */
 	struct evidence reading, writing; /* main */
@@ -138,13 +140,19 @@ int isolate(struct isolation *, sector_t start, uint64_t count, int error);
 /* The same, but a range of one sector is tried once more before it fails. */
 int isolate_again(struct isolation *, sector_t start, uint64_t count, int error);
 
+/* In place of an errno of a slot: it must not be overwritten, see commit_confirm. */
+#define UNCONFIRMED ESTALE
+
 /* ---- relocate.c --------------------------------------------------------------------- */
 
 /* Sectors that have to live elsewhere from now on. */
 struct move {
 	struct extent from; /* what they are now */
 	const void *data;   /* what they shall hold */
-	/* Positive errno: why. 0: where it is is in order, and only has to be left. */
+	/*
+	 * Positive errno: why. 0 and UNCONFIRMED: where it is is in order, and only has
+	 * to be left.
+	 */
 	int error;
 	const char *detail; /* for the history; NULL: none */
 };
@@ -153,25 +161,28 @@ struct move {
 struct settlement {
 	struct move *moves;
 	size_t move_count;
-	struct extent *cured; /* pending sectors that main holds again */
+	struct move *cured; /* pending sectors that main holds again */
 	size_t cured_count;
 };
 
 /* 0 or -ENOMEM. */
 int settlement_move(struct settlement *, struct extent from, const void *data, int error);
-int settlement_cured(struct settlement *, struct extent);
+/* data is what they hold, should they have to move after all; NULL: not known. */
+int settlement_cured(struct settlement *, struct extent, const void *data);
 void settlement_clear(struct settlement *);
 
 /*
  * Moves, records, publishes: contract 1, in its order. The caller owns the
  * sectors. 0, or -EIO with nothing changed (contract 4).
  */
-int settle(struct volume *, const struct settlement *);
+int settle(struct volume *, struct settlement *);
 
 /* ---- flush.c ---------------------------------------------------------------------------- */
 
 /* Main alone. -EIO: it did not flush, and no fsync succeeds from now on. */
 int flush_main(struct volume *);
+/* For spare_on_failed_flush: whoever flushed it, no fsync succeeds from now on. */
+void spare_did_not_flush(void *volume, struct spare *, int error);
 
 /* ---- pending.c ------------------------------------------------------------------------ */
 

@@ -69,14 +69,16 @@ static int write_in_place(struct write_isolation *w, const struct extent *e)
 		if (spare_state(spare) == SPARE_LOST)
 			return -ENODEV;
 		rc = commit_confirm(&v->committer, spare, e->slot, e->count);
-		return rc < 0 ? rc : spare_write(spare, data, e->slot, e->count);
+		if (rc < 0)
+			return rc == -ENOMEM ? rc : -UNCONFIRMED;
+		return spare_write(spare, data, e->slot, e->count);
 	case SECTOR_PENDING:
 		/* Main had given up on what a slot then lost: do not go back to it. */
 		if (e->spare != ON_MAIN)
 			return -EIO;
 		rc = touch(v, e->start, e->count);
 		rc = rc < 0 ? rc : cure(v, data, e);
-		return rc < 0 ? rc : settlement_cured(w->settlement, *e);
+		return rc < 0 ? rc : settlement_cured(w->settlement, *e, data);
 	}
 	return -EINVAL;
 }

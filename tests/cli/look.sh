@@ -47,6 +47,14 @@ requires() {
   done
 }
 
+# The commands of remapctl, as its --help lists them in groups.
+commands() {
+  local all
+  all=$(remapctl --help | awk '/^[^ ]/ { inside = /\(8\)$/ } inside && /^ / { print $1 }')
+  [ "$(wc -w <<<"$all")" -gt 20 ] || fail "remapctl --help: the commands were not found"
+  echo "$all"
+}
+
 # volume_make NAME MAIN_SIZE SPARE_SIZE...: NAME, main.img and spare1.img, …
 volume_make() {
   local name=$1 main=$2 number=0 size

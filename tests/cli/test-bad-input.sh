@@ -237,9 +237,7 @@ test_top_level()
 	works remapctl -h
 	works remapctl --version
 	works remapctl -V
-	for name in create status list pending history inject attach detach check rebuild scrub mark \
-		unmap import export add-spare retire-spare map report \
-		metrics health doctor; do
+	for name in $(remapctl --help | awk '/^[^ ]/ { inside = /\(8\)$/ } inside && /^ / { print $1 }'); do
 		works remapctl "$name" --help
 		works remapctl "$name" -h
 	done

@@ -7,6 +7,7 @@ requires python3 python3-jsonschema jq
 valid() {
   local schema=$1
   shift
+  echo "$schema" >>"$SCRATCH/seen-schemas"
   bounded "$@" >document 2>said || [ ! -s said ] || fail "'$*': $(cat said)"
   bounded "$PYTHON" "$TESTS/validate.py" "$SCHEMAS/$schema.json" <document ||
     fail "'$*' is not as docs/schema/$schema.json"
@@ -43,6 +44,10 @@ everything() {
   valid doctor remapctl doctor -J nowhere.db
   valid inject-list remapctl inject v.db list -J
   wrong inject-list '.faults[0] = {}'
+  valid scrub remapctl scrub -J v.db
+  wrong scrub '.scrub.state = "begun"'
+  valid export remapctl export -f json v.db
+  wrong export '.bad_sectors[0].state = "good"'
 }
 
 mkdir past empty damaged
@@ -56,6 +61,9 @@ for command in status list pending history map; do
 done
 valid inject-list remapctl inject v.db list -J
 valid check remapctl check -J v.db
+valid export remapctl export -f json v.db
+bounded remapctl scrub -q v.db start
+valid scrub remapctl scrub -J v.db
 cd ../damaged
 name=$'\xff"\\\n.db'
 volume_make "$name" 1M 64K
@@ -67,5 +75,15 @@ dd if=/dev/zero of=spare1.img bs=4096 count=1 conv=notrunc status=none
 valid check remapctl check -J "$name"
 [ "$(jq '.findings | length' document)" -gt 0 ] || fail "the damage was not found"
 wrong check '.findings[0].fate = "unknown"'
+
+# No command has a --json that nobody looked at here, and no schema is left over.
+for command in $(commands); do
+  ! remapctl "$command" --help | grep -q -- '--json' || echo "$command"
+done >expected
+printf '%s\n' inject-list export >>expected
+diff -u --label '--json' --label schemas <(sort -u expected) <(sort -u "$SCRATCH/seen-schemas") ||
+  fail "a --json was not compared with a schema (above)"
+diff -u --label '--json' --label docs/schema <(sort -u expected) \
+  <(cd "$SCHEMAS" && printf '%s\n' *.json | sed 's/\.json$//' | sort) || fail "docs/schema/ has others (above)"
 
 echo "every document is as its schema says"

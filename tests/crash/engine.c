@@ -11,6 +11,7 @@
 #include "crash.h"
 #include "../model/random.h"
 #include "sim.h"
+#include "volume/cross.h"
 #include "volume/volume_impl.h"
 
 int __wrap_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
@@ -119,6 +120,11 @@ enum plant {
 	FSYNC_WITHOUT_MAIN,
 	SLOT_REUSED_EARLY,
 	CURE_WITHOUT_FLUSH,
+	REBUILD_BELIEVES_ALL,
+	OVERWRITTEN_UNCONFIRMED,
+	CONFIRMED_EARLY,
+	LEFT_DESCRIBED,
+	WIPED_EARLY,
 };
 
 static const char *const plant_names[] = {
@@ -129,6 +135,11 @@ static const char *const plant_names[] = {
 	[FSYNC_WITHOUT_MAIN] = "fsync-without-main",
 	[SLOT_REUSED_EARLY] = "slot-reused-early",
 	[CURE_WITHOUT_FLUSH] = "cure-without-flush",
+	[REBUILD_BELIEVES_ALL] = "rebuild-believes-all",
+	[OVERWRITTEN_UNCONFIRMED] = "overwritten-unconfirmed",
+	[CONFIRMED_EARLY] = "confirmed-early",
+	[LEFT_DESCRIBED] = "left-described",
+	[WIPED_EARLY] = "wiped-early",
 };
 
 static enum plant planted;
@@ -234,4 +245,67 @@ int engine_flush(struct volume *v)
 	rc = volume_flush(v);
 	sim_current()->skip_main_flush = false;
 	return rc;
+}
+
+/* ---- plants of spares that come, go and are read again -------------------------------- */
+
+uint64_t __real_spare_confirmed(const struct spare *);
+uint64_t __wrap_spare_confirmed(const struct spare *);
+int __real_commit_confirm(struct committer *, struct spare *, slot_t, uint64_t);
+int __wrap_commit_confirm(struct committer *, struct spare *, slot_t, uint64_t);
+uint64_t __real_stale_confirmable(const struct committer *, spare_id_t);
+uint64_t __wrap_stale_confirmable(const struct committer *, spare_id_t);
+int __real_spare_clear_sequence(struct spare *, slot_t, uint64_t, uint64_t);
+int __wrap_spare_clear_sequence(struct spare *, slot_t, uint64_t, uint64_t);
+
+static bool rebuilding;
+
+/* As if every descriptor of this life were that of a committed change. */
+uint64_t __wrap_spare_confirmed(const struct spare *s)
+{
+	uint64_t confirmed = __real_spare_confirmed(s);
+
+	return planted == REBUILD_BELIEVES_ALL && rebuilding
+	       ? confirmed | ((UINT64_C(1) << SEQUENCE_EPOCH) - 1) : confirmed;
+}
+
+int __wrap_commit_confirm(struct committer *m, struct spare *s, slot_t first, uint64_t count)
+{
+	return planted == OVERWRITTEN_UNCONFIRMED ? 0 : __real_commit_confirm(m, s, first, count);
+}
+
+/* The round that is under way confirms itself. */
+uint64_t __wrap_stale_confirmable(const struct committer *m, spare_id_t id)
+{
+	return planted == CONFIRMED_EARLY ? m->sequence : __real_stale_confirmable(m, id);
+}
+
+int __wrap_spare_clear_sequence(struct spare *s, slot_t first, uint64_t count, uint64_t sequence)
+{
+	return planted == LEFT_DESCRIBED ? 0
+	       : __real_spare_clear_sequence(s, first, count, sequence);
+}
+
+int engine_rebuild(const struct rebuild_options *o, struct rebuild_result *ret, struct error *err)
+{
+	int rc;
+
+	rebuilding = true;
+	rc = volume_rebuild(o, ret, err);
+	rebuilding = false;
+	return rc;
+}
+
+static void wipe_early(struct volume *v)
+{
+	for (size_t i = 0; i < spare_set_count(&v->spares); i++)
+		if (spare_state(v->spares.all[i]) == SPARE_RETIRING)
+			spare_wipe(v->spares.all[i]);
+}
+
+bool engine_empty(struct volume *v)
+{
+	if (planted == WIPED_EARLY)
+		wipe_early(v);
+	return volume_empty_spares(v);
 }

@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 
+#include "remapfs/rebuild.h"
 #include "remapfs/volume.h"
 
 /* The volume that is open from now on; NULL: none. */
@@ -20,8 +21,10 @@ void engine_volume(struct volume *);
 /* Does what the thread of the committer would do. */
 void engine_scribe(struct volume *);
 
-/* volume_flush. */
+/* volume_flush, volume_empty_spares and volume_rebuild. */
 int engine_flush(struct volume *);
+bool engine_empty(struct volume *);
+int engine_rebuild(const struct rebuild_options *, struct rebuild_result *ret, struct error *err);
 
 /* From now on the engine has that fault. false: there is none of that name. */
 bool engine_plant(const char *name);

@@ -68,7 +68,7 @@ static int rebuild(struct session *s, unsigned without, unsigned *ret_spares, st
 		spares[o.spare_count++] = (struct part_spec){.path = path};
 	}
 	*ret_spares = (unsigned)o.spare_count;
-	return volume_rebuild(&o, &result, err);
+	return engine_rebuild(&o, &result, err);
 }
 
 /* ---- after a cut ------------------------------------------------------------------ */

@@ -304,7 +304,7 @@ static void empty(struct session *s, const struct op *op)
 	for (uint64_t i = 0; i < s->sectors; i++)
 		before[i] = session_place(s, i);
 	memory_spare(false);
-	left = volume_empty_spares(s->volume);
+	left = engine_empty(s->volume);
 	memory_spare(true);
 	if (left && op->arg && !s->record.forgiving)
 		fail("a spare does not leave");

@@ -173,15 +173,18 @@ static void add(struct workload *w, enum op_kind kind, uint64_t start, uint64_t 
 	w->ops[w->count++] = (struct op){kind, start, count, arg};
 }
 
-/* Commits fail at one call after the other: before anything is durable, or when all may be. */
-static void commits_fail(struct workload *w, int error, unsigned first)
+/*
+ * Commits fail at one call after the other, before anything is durable, or when all
+ * may be: once, so that another try may settle it, or until they are let.
+ */
+static void commits_fail(struct workload *w, int error, unsigned first, unsigned calls)
 {
 	w->commits_fail = true;
 	add(w, OP_DEFECT, 0, 110, DEFECT_WRITE);
 	add(w, OP_WRITE, 90, 8, 0);
 	add(w, OP_FLUSH, 0, 0, 0);
 	for (unsigned i = 0; i < 7; i++) {
-		add(w, OP_COMMIT_FAILS, (uint64_t)error, first + i, 1);
+		add(w, OP_COMMIT_FAILS, (uint64_t)error, first + i, calls);
 		add(w, OP_WRITE, 20 + 2 * i, 2, 0);
 		add(w, OP_COMMIT_FAILS, 0, 0, 0);
 		add(w, OP_WRITE, 40 + i, 1, 0);
@@ -239,20 +242,29 @@ static void random_ops(struct workload *w, uint64_t seed)
 		random_op(w, &seed);
 }
 
-#define MADE 4
+#define ALL 1000
+static const struct {
+	const char *name;
+	int error;
+	unsigned first, calls;
+} failing[] = {
+	{"commit-eio-a", EIO, 11, 1},	    {"commit-eio-b", EIO, 4, ALL},
+	{"commit-eio-c", EIO, 11, ALL},	    {"commit-enospc-a", ENOSPC, 11, 1},
+	{"commit-enospc-b", ENOSPC, 4, 1},
+};
+#define MADE (sizeof(failing) / sizeof(failing[0]))
 #define RANDOM 6
 
 static void make(struct workload *w, unsigned i, uint64_t seed)
 {
-	static const char *const names[] = {"commit-eio-a", "commit-eio-b", "commit-enospc-a",
-					    "commit-enospc-b", "random-1", "random-2", "random-3",
-					    "random-4", "random-5", "random-6"};
+	static const char *const random_names[RANDOM] = {"random-1", "random-2", "random-3",
+							 "random-4", "random-5", "random-6"};
 
-	w->name = names[i];
+	w->name = i < MADE ? failing[i].name : random_names[i - MADE];
 	if (i < MADE)
-		commits_fail(w, i < 2 ? EIO : ENOSPC, i % 2 ? 4 : 11);
+		commits_fail(w, failing[i].error, failing[i].first, failing[i].calls);
 	else
-		random_ops(w, seed * 64 + i);
+		random_ops(w, seed * 64 + i - (unsigned)MADE);
 }
 
 bool workload_get(unsigned i, uint64_t seed, struct workload *ret)

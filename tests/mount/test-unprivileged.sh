@@ -8,6 +8,11 @@ if [ -n "${REMAPFS_SCRATCH:-}" ] && [ -z "${OWN_MOUNTS:-}" ] && [ "$(id -u)" = 0
   unshare -m --propagation unchanged true 2>/dev/null; then
   OWN_MOUNTS=1 exec unshare -m --propagation unchanged "$BASH" "$0" "$@"
 fi
+# What others had mounted just then would stay busy as long as this namespace
+# lives. Only what is private: the end of another one would be theirs as well.
+[ -z "${OWN_MOUNTS:-}" ] ||
+  awk '!/ shared:/ && / - (fuse[^ ]*|[^ ]+ \/dev\/loop[0-9]+) / { print $5 }' /proc/self/mountinfo |
+  tac | while read -r target; do umount -l "$target" 2>/dev/null || :; done
 . "$(dirname "$0")/lib.sh"
 requires jq mkfs.ext4 e2fsck debugfs fuse2fs
 

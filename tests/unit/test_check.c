@@ -56,6 +56,7 @@ static void assert_found(enum finding_kind kind, uint64_t slot_count)
 static void assert_repaired(enum finding_kind kind, uint64_t slot_count)
 {
 	assert_found(kind, slot_count);
+	assert_int_equal(fates[FINDING_LEFT], 0);
 	assert_int_equal(check(true), 0);
 	assert_true(counts[kind] > 0);
 	assert_int_equal(result.left, 0);

@@ -249,6 +249,23 @@ static void a_retired_spare_is_empty_and_can_be_taken_away(void **state)
 	assert_members("spare2", 2, 1);
 }
 
+/* Were it wiped first, the row would name a slot of what is no spare any more. */
+static void a_row_that_memory_does_not_know_keeps_it_whole(void **state)
+{
+	(void)state;
+	run_sql("INSERT INTO remap (main_sector, sectors, spare_id, slot, sequence, at) "
+		"VALUES (500, 1, 1, 3, 1, '2026-01-01T00:00:00.000Z')");
+	assert_retiring(1, false);
+	wait_until_stuck("not committed");
+	assert_true(has_state(1, "retiring"));
+	assert_int_equal(events("spare_retired"), 0);
+	run_sql("DELETE FROM remap");
+	close_volume();
+	assert_members("spare1", 2, 2);
+	open_volume();
+	wait_for_state(1, "retired");
+}
+
 static void the_last_one_that_lends_stays(void **state)
 {
 	(void)state;
@@ -442,6 +459,7 @@ int main(void)
 		SMALL(what_cannot_join_is_refused),
 		SMALL(a_spare_that_is_not_recorded_is_not_used),
 		SMALL(a_retired_spare_is_empty_and_can_be_taken_away),
+		SMALL(a_row_that_memory_does_not_know_keeps_it_whole),
 		SMALL(the_last_one_that_lends_stays),
 		SMALL(two_leave_at_once),
 		SMALL(without_room_it_waits_for_some),

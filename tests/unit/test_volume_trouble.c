@@ -310,20 +310,28 @@ static void pending_sectors_are_recorded_later(void **state)
 	assert_lost(10, 1);
 }
 
-/* In WAL mode a commit is durable only where the log is synced each time. */
+/*
+ * In WAL mode a commit is durable only where the log is synced each time. One that
+ * failed is in doubt, and another one that succeeds settles that.
+ */
 static void a_move_waits_for_the_log(void **state)
 {
-	const struct disruption once = {.file = "/volume-wal", .calls = DISRUPT_SYNC, .error = EIO,
-					.times = 1};
+	struct disruption d = {.file = "/volume-wal", .calls = DISRUPT_SYNC, .error = EIO, .times = 1};
 
 	(void)state;
 	bad_sectors(10, 1, FAULT_ON_WRITE);
 	assert_written(8, 2, 1);
-	disrupt(&once);
-	assert_int_equal(write_sectors_of(10, 1, 1), -EIO);
+	disrupt(&d);
+	assert_written(10, 1, 1);
 	assert_int_equal(disrupt_end(), 1);
-	assert_written(10, 1, 2);
-	assert_read(10, 1, 2);
+	d.times = 0;
+	bad_sectors(20, 1, FAULT_ON_WRITE);
+	disrupt(&d);
+	assert_int_equal(write_sectors_of(20, 1, 1), -EIO);
+	assert_true(disrupt_end() > 1);
+	assert_written(20, 1, 2);
+	assert_read(20, 1, 2);
+	assert_read(10, 1, 1);
 }
 
 /* A full disk under the database: contract 4. */
