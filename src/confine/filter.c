@@ -41,7 +41,7 @@ static const char *const used[] = {
 	/* threads, memory, time, the end */
 	"set_robust_list", "get_robust_list", "rseq", "set_tid_address", "gettid", "getpid", "getppid",
 	"getuid", "geteuid", "getgid", "getegid", "tgkill", "sched_yield", "sched_getaffinity",
-	"membarrier", "futex_waitv", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn",
+	"ioprio_set", "membarrier", "futex_waitv", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn",
 	"rt_sigtimedwait", "sigaltstack", "restart_syscall", "brk", "munmap", "mremap", "madvise",
 	"munlock", "munlockall", "nanosleep", "clock_nanosleep", "clock_gettime", "clock_getres",
 	"gettimeofday", "time", "getrandom", "getrusage", "getrlimit", "sysinfo", "uname", "getcpu",

@@ -54,6 +54,11 @@ sector_read "$IMAGE" 100 8 | cmp - data
 assert_eq "$(sql 'SELECT sum(sectors) FROM remap')" 8 "remapped sectors"
 bounded sync "$IMAGE"
 
+say "a scrub"
+worker=$(worker_pid)
+bounded remapctl scrub "$VOLUME" start -q --rate 0 --wait
+assert_eq "$(worker_pid)" "$worker" "worker after a scrub"
+
 say "a spare in a folder that the worker cannot reach"
 mkdir -m 0700 far
 bounded remapctl add-spare -q "$VOLUME" "$SCRATCH/far/spare2.img,size=2M"
