@@ -80,6 +80,20 @@ bool __wrap_background_pause(struct background *b, unsigned ms)
 	return true;
 }
 
+/*
+ * It makes all tables anew to compare with, which takes longer than the rest of an
+ * opening: a few of the many openings will do.
+ */
+int __real_store_check_schema(struct store *, int, const char *, struct error *);
+int __wrap_store_check_schema(struct store *, int, const char *, struct error *);
+
+int __wrap_store_check_schema(struct store *s, int version, const char *path, struct error *err)
+{
+	static unsigned opened;
+
+	return opened++ % 64 ? 0 : __real_store_check_schema(s, version, path, err);
+}
+
 static void say(const char *format, va_list args)
 {
 	if (!verbose || sim_current()->cut)
