@@ -4,6 +4,7 @@
 #include "remapfs/parse.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
@@ -163,15 +164,15 @@ static int judge_volume(const char *path, const struct limits *limits)
 {
 	struct status status;
 	struct error err = {0};
-	int code;
+	int code, rc = status_open(path, &status, &err);
 
-	if (status_open(path, &status, &err)) {
-		/* A monitor shows what is on standard output. */
-		printf("REMAPFS %s - ", health_names[HEALTH_UNKNOWN]);
+	if (rc) {
+		/* A monitor shows what is on standard output. That it was moved a daemon says. */
+		code = rc == -ESTALE ? HEALTH_CRITICAL : HEALTH_UNKNOWN;
+		printf("REMAPFS %s - ", health_names[code]);
 		print_text(err.text);
 		putchar('\n');
-		refuse(&err);
-		return HEALTH_UNKNOWN;
+		return code;
 	}
 	code = tell(&status, limits);
 	status_close(&status);

@@ -3,6 +3,7 @@
 
 #include "ctl/progress.h"
 
+#include "remapfs/check.h"
 #include "remapfs/cleanup.h"
 #include "remapfs/parse.h"
 
@@ -29,7 +30,7 @@ static const char help_text[] =
     " -h, --help             display this help\n"
     "\n"
     "States, gravest first:\n"
-    " failed   main, a flush or the database failed: see trouble\n"
+    " failed   main, a flush or the database failed, or it could not be mounted: see trouble\n"
     " full     a write found too few free slots, or none is left\n"
     " pending  sectors are lost: reading them fails until they are written\n"
     " ok       none of these\n";
@@ -140,7 +141,9 @@ static void judge(struct status *status)
 		error_set(&status->trouble, ENOSPC,
 			  "no spare slot is free: the next bad sector cannot be moved");
 	}
-	if (!status->daemon && is_missing(status)) {
+	if (!status->daemon &&
+	    (is_missing(status) ||
+	     (status->no_daemon && volume_look(status->store, &status->trouble) < 0))) {
 		status->state = "failed";
 	} else if (failed) {
 		status->state = "failed";

@@ -74,6 +74,9 @@ health_of_trouble() {
     expect health-full 2 remapctl health v.db
     mv main.img elsewhere
     expect health-gone 2 remapctl health v.db
+    mv elsewhere main.img
+    sqlite3 v.db 'DELETE FROM remap'
+    expect health-edited 2 remapctl health v.db
   )
 }
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "disrupt.h"
+#include "remapfs/check.h"
 #include "remapfs/rebuild.h"
 #include "volume/volume_impl.h"
 
@@ -240,6 +241,47 @@ static void a_successor_knows_of_it(void **state)
 	munmap(life.flush_failed, 4096);
 }
 
+/* ---- what a look finds, without an opening ------------------------------------------------ */
+
+static int look(const char *name)
+{
+	struct store *s;
+	int rc = store_open(at(name), STORE_READ, &s, &err);
+
+	assert_int_equal(rc, 0);
+	rc = volume_look(s, &err);
+	store_close(s);
+	return rc;
+}
+
+static void an_older_copy_is_told_from_the_database(void **state)
+{
+	char command[9000];
+
+	(void)state;
+	close_volume();
+	snprintf(command, sizeof(command), "cp %s %s", at("volume"), at("copy"));
+	assert_int_equal(system(command), 0);
+	assert_int_equal(look("copy"), 0);
+	open_volume();
+	/* In use: nobody is disturbed. */
+	assert_int_equal(look("copy"), 0);
+	close_volume();
+	assert_int_equal(look("volume"), 0);
+	assert_int_equal(look("copy"), -EUCLEAN);
+}
+
+static void another_spare_is_told_from_the_own_one(void **state)
+{
+	char command[9000];
+
+	(void)state;
+	close_volume();
+	snprintf(command, sizeof(command), "cp %s %s", at("spare2"), at("spare1"));
+	assert_int_equal(system(command), 0);
+	assert_int_equal(look("volume"), -EBADMSG);
+}
+
 /* ---- what holds something is not prepared ------------------------------------------------ */
 
 static void a_spare_that_was_left_out_is_not_overwritten(void **state)
@@ -279,6 +321,8 @@ int main(void)
 		PLAIN(slots_that_cannot_be_confirmed_are_not_used_up),
 		SMALL(what_was_moved_stays_readable),
 		PLAIN(a_successor_knows_of_it),
+		PLAIN(an_older_copy_is_told_from_the_database),
+		SMALL(another_spare_is_told_from_the_own_one),
 		SMALL(a_spare_that_was_left_out_is_not_overwritten),
 	};
 
