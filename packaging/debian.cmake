@@ -52,3 +52,8 @@ endforeach()
 add_custom_target(changelogs ALL DEPENDS ${changelogs})
 install(FILES ${changelogs} ${CMAKE_CURRENT_SOURCE_DIR}/debian/copyright
   DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT debian EXCLUDE_FROM_ALL)
+# Debian wants them compressed, "debian" being the last component that is installed.
+install(CODE "
+  file(GLOB pages \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/share/man/man*/*.[0-9]\")
+  execute_process(COMMAND ${GZIP_PROGRAM} -9nf \${pages} COMMAND_ERROR_IS_FATAL ANY)"
+  COMPONENT debian EXCLUDE_FROM_ALL)

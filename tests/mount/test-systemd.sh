@@ -30,7 +30,7 @@ grep -q "remapfs-test.$$" /proc/self/cgroup || skip "no control group can be mad
 
 DESTDIR=$SCRATCH/root cmake --install "$BUILD" >install.log 2>&1 || fail "install: $(cat install.log)"
 mkdir units conf
-bin=$(dirname "$(find "$SCRATCH/root" -name remapctl)")
+bin=$(dirname "$(find "$SCRATCH/root" -path "*bin/remapctl")")
 for unit in $(find "$SCRATCH/root" -name 'remapfs*.service'); do
   sed -E "s,^(Exec[A-Za-z]*)=/[^ ]*/,\1=$bin/,; s,/etc/remapfs/,$SCRATCH/conf/,; s/^(TimeoutStopSec)=.*/\1=3/" \
     "$unit" >"units/${unit##*/}"
