@@ -9,6 +9,7 @@
 #include "remapfs/extent.h"
 
 struct volume_parts;
+struct store;
 
 enum finding_kind {
 	FINDING_DATABASE,     /* it is damaged, or its rows break their rules */
@@ -73,7 +74,6 @@ int volume_check(const struct check_options *, struct check_result *ret, struct 
  * somebody uses just then is not looked at. For a volume that no daemon serves.
  * -EUCLEAN, -EBADMSG, or those of file_device_open; err has the line.
  */
-struct store;
 int volume_look(struct store *, struct error *err);
 
 #endif

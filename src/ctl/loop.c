@@ -319,13 +319,29 @@ static int open_alone(const struct loop *loop)
 	}
 }
 
-/* What was written to a device must be safe before it goes away. */
+static bool is_attached(const struct loop *loop)
+{
+	struct loop now;
+
+	return look(loop->name, &now) && strcmp(now.backing, loop->backing) == 0;
+}
+
+/*
+ * What was written to a device must be safe before it goes away. *ret_fd is -1 where
+ * the image is not attached to it any more: meanwhile it may be anybody's, but not
+ * while it is open here.
+ */
 static int hold(const struct loop *loop, int *ret_fd, struct error *err)
 {
 	int fd = open_alone(loop);
 
 	if (fd < 0)
 		return explain_held(loop, -fd, err);
+	if (!is_attached(loop)) {
+		close(fd);
+		*ret_fd = -1;
+		return 0;
+	}
 	if (fsync(fd) < 0) {
 		int code = errno;
 
@@ -337,13 +353,6 @@ static int hold(const struct loop *loop, int *ret_fd, struct error *err)
 	}
 	*ret_fd = fd;
 	return 0;
-}
-
-static bool is_attached(const struct loop *loop)
-{
-	struct loop now;
-
-	return look(loop->name, &now) && strcmp(now.backing, loop->backing) == 0;
 }
 
 /* With others still looking at the device, the kernel detaches it after them. */
@@ -363,9 +372,9 @@ static int await_end(const struct loop *loop, struct error *err)
 
 static int release(const struct loop *loop, int fd, struct error *err)
 {
-	int code = ioctl(fd, LOOP_CLR_FD, 0) < 0 ? errno : 0;
+	int code = fd < 0 || ioctl(fd, LOOP_CLR_FD, 0) == 0 ? 0 : errno;
 
-	close(fd);
+	cleanup_close(&fd);
 	if (code && code != ENXIO)
 		return error_set(err, code, "cannot detach %s: %s; see 'dmesg' for the reason",
 				 loop->device, strerror(code));
@@ -386,7 +395,7 @@ int loop_detach(const struct loop *loops, size_t count, struct error *err)
 	}
 	for (size_t i = 0; i < held; i++) {
 		if (rc)
-			close(fds[i]);
+			cleanup_close(&fds[i]);
 		else
 			rc = release(&loops[i], fds[i], err);
 	}

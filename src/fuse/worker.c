@@ -23,8 +23,6 @@
 #include "remapfs/log.h"
 #include "remapfs/store.h"
 
-/* Spares, and main: more than any volume has had. */
-#define MEMBERS_MAX 256
 
 struct worker {
 	const struct options *options;
@@ -105,18 +103,20 @@ static void tell_refusal(long number)
 }
 
 struct members {
-	char *paths[MEMBERS_MAX];
+	char **paths;
 	size_t count;
 };
 
 static int add_member(void *context, const char *path)
 {
 	struct members *m = context;
+	char **more = reallocarray(m->paths, m->count + 1, sizeof(*more));
 
-	if (m->count == MEMBERS_MAX || !(m->paths[m->count] = strdup(path)))
+	if (!more)
 		return 1;
-	m->count++;
-	return 0;
+	m->paths = more;
+	m->paths[m->count] = strdup(path);
+	return m->paths[m->count] ? (m->count++, 0) : 1;
 }
 
 /* The folder of the volume, for the temporary files of SQLite as well. */
@@ -156,6 +156,7 @@ static void confine(struct worker *w)
 	}
 	for (size_t i = 0; i < members.count; i++)
 		free(members.paths[i]);
+	free(members.paths);
 }
 
 /* ---- serving ---------------------------------------------------------------------- */

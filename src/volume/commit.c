@@ -11,139 +11,7 @@
 /* More than this waits only when the database has been down for long. */
 #define KEPT_MAX 10000
 
-#define TRIES 3 /* of a commit that may turn out durable or not */
 #define CONFIRM_ALL UINT32_MAX /* no spare has this number */
-
-/* ---- one change in the store ------------------------------------------------------ */
-
-static int apply(struct store *s, const struct change *c)
-{
-	int rc = 0;
-
-	for (size_t i = 0; rc == 0 && i < c->extent_count; i++)
-		rc = store_set_extent(s, &c->extents[i].extent, c->extents[i].error, c->sequence);
-	for (size_t i = 0; rc == 0 && i < c->bad_count; i++)
-		rc = store_add_bad_slots(s, c->bad[i].spare, c->bad[i].first, c->bad[i].count,
-					 c->bad[i].error);
-	for (size_t i = 0; rc == 0 && i < c->spent_count; i++)
-		rc = store_clear_fault(s, c->spent[i]);
-	for (size_t i = 0; rc == 0 && i < c->event_count; i++)
-		rc = store_add_event(s, &c->events[i]);
-	return rc;
-}
-
-/*
- * A COMMIT that failed may still become durable, when its frames reached the
- * log and only the sync failed. Not so when the disk was full (a frame is
- * missing) or the lock was not had.
- */
-static bool may_be_durable(int rc)
-{
-	return rc != -EBUSY && rc != -ENOSPC && rc != -EROFS;
-}
-
-/* Applies those of the list that have no result yet. */
-static int apply_list(struct store *s, const struct change *list)
-{
-	int rc = 0;
-
-	for (; rc == 0 && list; list = list->next)
-		rc = list->result ? 0 : apply(s, list);
-	return rc;
-}
-
-static void set_results(struct change *list, int rc, bool uncertain)
-{
-	for (; list; list = list->next) {
-		/* What only confirms has no part in the transaction. */
-		if (list->result || list->confirm)
-			continue;
-		list->result = rc;
-		list->uncertain = uncertain;
-	}
-}
-
-static int transact_once(struct committer *m, struct change *kept, struct change *list,
-			 bool *ret_uncertain)
-{
-	struct store *s = m->store;
-	int rc = store_begin(s);
-
-	*ret_uncertain = false;
-	rc = rc < 0 ? rc : apply_list(s, kept);
-	rc = rc < 0 ? rc : apply_list(s, list);
-	if (rc == 0) {
-		rc = store_commit(s);
-		*ret_uncertain = rc < 0 && may_be_durable(rc);
-	}
-	if (rc < 0) {
-		/* Once: it is tried again each second. */
-		if (atomic_load(&m->error) != -rc)
-			log_error("the database did not commit (%s, %s)", errno_name(-rc),
-				  rc == -ESTALE ? "its files were moved" : store_message(s));
-		store_rollback(s);
-	}
-	return rc;
-}
-
-/*
- * One transaction for all of both lists that have no result yet; sets it. What is
- * in doubt is settled by another one of the same that succeeds. It has to be tried
- * here: the descriptors are those of these rows, and nothing is confirmed meanwhile.
- */
-static int transact(struct committer *m, struct change *kept, struct change *list)
-{
-	bool again, uncertain = false;
-	int rc = transact_once(m, kept, list, &again);
-
-	for (int i = 1; i < TRIES && again; i++) {
-		uncertain = true;
-		rc = transact_once(m, kept, list, &again);
-	}
-	uncertain |= again;
-	set_results(kept, rc, uncertain);
-	set_results(list, rc, uncertain);
-	return rc;
-}
-
-static size_t count_result(const struct change *list, int result)
-{
-	size_t n = 0;
-
-	for (; list; list = list->next)
-		n += list->result == result;
-	return n;
-}
-
-/* The rest of a list after one that was not recorded: its order must hold. */
-static void fail_all(struct change *list, int rc)
-{
-	for (; list; list = list->next)
-		if (list->result == -EEXIST)
-			list->result = rc;
-}
-
-/* Stops where it is the database that fails, not the change. */
-static int transact_alone(struct committer *m, struct change *list)
-{
-	int rc = 0;
-
-	for (; list; list = list->next) {
-		struct change *next = list->next;
-
-		if (list->result != -EEXIST)
-			continue;
-		list->next = NULL;
-		list->result = 0;
-		rc = transact(m, NULL, list);
-		list->next = next;
-		if (rc < 0 && rc != -EEXIST) {
-			fail_all(next, rc);
-			break;
-		}
-	}
-	return rc;
-}
 
 /* ---- a round ------------------------------------------------------------------------ */
 
@@ -349,25 +217,6 @@ static bool only_confirms(const struct change *kept, const struct change *list)
 	return !kept;
 }
 
-/*
- * Several changes fail together for what one of them did (a row that somebody
- * made with sqlite3 stands in the way): then each is tried alone, in order.
- */
-static int record(struct committer *m, struct change *kept, struct change *list)
-{
-	int rc = transact(m, kept, list);
-
-	if (rc != -EEXIST || count_result(kept, rc) + count_result(list, rc) < 2)
-		return rc;
-	rc = transact_alone(m, kept);
-	/* What was kept comes before everything else, or nothing does. */
-	if (rc < 0 && rc != -EEXIST)
-		fail_all(list, rc);
-	else
-		rc = list ? transact_alone(m, list) : rc;
-	return rc;
-}
-
 static void free_changes(struct change *list)
 {
 	while (list) {
@@ -421,7 +270,7 @@ static int run_round(struct committer *m, struct change *kept, struct change *li
 	flush_spares(m, list);
 	if (only_confirms(kept, list))
 		return 0;
-	rc = record(m, kept, list);
+	rc = transact(m, kept, list);
 	for (struct change *c = list; c; c = c->next) {
 		if (c->described && c->result < 0)
 			undescribe(m, c);
@@ -479,16 +328,6 @@ int commit_change(struct committer *m, struct change *c)
 			commit_round(m);
 	}
 	return c->result;
-}
-
-bool commit_leaves_stale(struct committer *m)
-{
-	bool stale;
-
-	committer_enter(m);
-	stale = m->stale_count || m->cap != UINT64_MAX;
-	committer_leave(m);
-	return stale;
 }
 
 int commit_confirm(struct committer *m, struct spare *spare, slot_t first, uint64_t count)
@@ -549,24 +388,6 @@ void commit_record(struct committer *m, struct change *c)
 		pthread_cond_wait(&m->idle, &m->lock);
 	if (m->kept && m->rounds == before)
 		commit_round(m);
-}
-
-int commit_rows(struct committer *m, int (*fn)(void *context, struct store *), void *context,
-		bool *ret_uncertain)
-{
-	struct store *s = committer_enter(m);
-	int rc = store_begin(s);
-
-	*ret_uncertain = false;
-	rc = rc < 0 ? rc : fn(context, s);
-	if (rc == 0) {
-		rc = store_commit(s);
-		*ret_uncertain = rc < 0 && may_be_durable(rc);
-	}
-	if (rc < 0)
-		store_rollback(s);
-	committer_leave(m);
-	return rc;
 }
 
 struct store *committer_enter(struct committer *m)

@@ -88,8 +88,6 @@ int commit_change(struct committer *, struct change *);
 int commit_confirm(struct committer *, struct spare *, slot_t first, uint64_t count);
 /* The same for all slots of all spares, as far as it can be had. */
 void commit_confirm_all(struct committer *);
-/* Whether descriptors that no row speaks of may still be on a spare. */
-bool commit_leaves_stale(struct committer *);
 
 /*
  * Records what has happened and cannot be undone (pending sectors, events).
@@ -100,6 +98,16 @@ bool commit_leaves_stale(struct committer *);
  */
 void commit_record(struct committer *, struct change *);
 void commit_later(struct committer *, struct change *);
+
+/*
+ * ---- transact.c: for the committing thread ----
+ *
+ * Applies both lists, kept first, in one transaction where that can be, and sets
+ * result and uncertain of all that have no result yet. What is in doubt is tried
+ * again as it is: nothing may be confirmed or described meanwhile. 0, or the error
+ * of the last transaction.
+ */
+int transact(struct committer *, struct change *kept, struct change *list);
 
 /*
  * One transaction of its own: fn(context) changes rows that are not the map's.

@@ -21,13 +21,6 @@
 #include "volume/cross.h"
 #include "volume/volume_impl.h"
 
-static int refuse_older(const struct spare *spare, struct error *err)
-{
-	return error_set(err, EUCLEAN, "spare %u was used after this database was last: the "
-			 "database is an older copy; give back the right one, or make it anew with "
-			 "'remapctl rebuild --force'", spare_id(spare));
-}
-
 static void log_finding(void *context, const struct finding *f)
 {
 	(void)context;
@@ -116,9 +109,11 @@ int reconcile(struct volume *v, struct error *err)
 	if (rc < 0)
 		return error_set(err, -rc, "cannot read the history; check the disk of the "
 				 "database");
-	for (size_t i = 0; i < spare_set_count(&v->spares); i++)
-		if (spare_confirmed(v->spares.all[i]) >> SEQUENCE_EPOCH > opens)
-			return refuse_older(v->spares.all[i], err);
+	for (size_t i = 0; i < spare_set_count(&v->spares); i++) {
+		rc = spare_check_age(v->spares.all[i], opens, err);
+		if (rc < 0)
+			return rc;
+	}
 	if (last == STORE_CLOSED)
 		return 0;
 	for (size_t i = 0; rc == 0 && i < spare_set_count(&v->spares); i++)
@@ -134,7 +129,7 @@ bool tables_in_doubt(struct volume *v)
 	for (size_t i = 0; i < spare_set_count(&v->spares); i++)
 		if (spare_failed(v->spares.all[i]))
 			return true;
-	return atomic_load(&v->in_doubt) || commit_leaves_stale(&v->committer);
+	return atomic_load(&v->in_doubt);
 }
 
 int confirm_epoch(struct volume *v)

@@ -83,6 +83,12 @@ void settlement_clear(struct settlement *s)
 	*s = (struct settlement){0};
 }
 
+/* Whether what it moves from failed. */
+static bool is_bad(int error)
+{
+	return error && error != UNCONFIRMED;
+}
+
 /* ---- placing ---------------------------------------------------------------------------- */
 
 static int place(struct placing *p, sector_t start, uint64_t count);
@@ -168,7 +174,8 @@ static int fill_slots(struct placing *p, struct spare *spare, struct extent e)
 	}
 	rc = spare_write(spare, data, e.slot, e.count);
 	if (rc == 0) {
-		rc = change_remap(&p->change, &e, p->move->error, data, p->volume->sector_size);
+		rc = change_remap(&p->change, &e, is_bad(p->move->error) ? p->move->error : 0, data,
+				  p->volume->sector_size);
 		if (rc < 0)
 			spare_release(spare, e.slot, e.count);
 		return rc;
@@ -294,18 +301,16 @@ static int tell_move(struct change *change, const struct move *m, size_t from)
 	int rc = 0;
 
 	for (size_t i = from; rc == 0 && i < change->extent_count; i++) {
-		struct event event = event_of(kind, &change->extents[i].extent, m->error);
+		struct event event = event_of(kind, &change->extents[i].extent,
+					      is_bad(m->error) ? m->error : 0);
+		const char *detail = m->error == UNCONFIRMED
+					     ? "where it was could not be confirmed" : m->detail;
 
-		if (m->detail)
-			snprintf(event.detail, sizeof(event.detail), "%s", m->detail);
+		if (detail)
+			snprintf(event.detail, sizeof(event.detail), "%s", detail);
 		rc = change_event(change, &event);
 	}
 	return rc;
-}
-
-static bool is_bad(int error)
-{
-	return error && error != UNCONFIRMED;
 }
 
 /* The slot that a moved sector leaves behind failed; its spare may be gone. */

@@ -1,5 +1,7 @@
 #include "volume/spare_set.h"
 
+#include "volume/cross.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
@@ -56,4 +58,13 @@ int spare_identity_of(const struct store_volume *volume, const struct store_spar
 	    uuid_parse(spares[index].uuid, ret->spare) < 0)
 		return -EUCLEAN;
 	return 0;
+}
+
+int spare_check_age(const struct spare *spare, uint64_t opens, struct error *err)
+{
+	if (spare_confirmed(spare) >> SEQUENCE_EPOCH <= opens)
+		return 0;
+	return error_set(err, EUCLEAN, "spare %u was used after this database was last: the "
+			 "database is an older copy; give back the right one, or make it anew with "
+			 "'remapctl rebuild --force'", spare_id(spare));
 }

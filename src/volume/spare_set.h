@@ -50,4 +50,10 @@ bool spare_is_emptied(struct store *, const struct store_spare *);
 int spare_identity_of(const struct store_volume *, const struct store_spare *spares, size_t count,
 		      size_t index, struct spare_identity *ret);
 
+/*
+ * Every opening confirms its own epoch on every spare: -EUCLEAN, with the line in
+ * err, when that of the spare is later than the database's last opening.
+ */
+int spare_check_age(const struct spare *, uint64_t opens, struct error *err);
+
 #endif

@@ -173,7 +173,9 @@ void settlement_clear(struct settlement *);
 
 /*
  * Moves, records, publishes: contract 1, in its order. The caller owns the
- * sectors. 0, or -EIO with nothing changed (contract 4).
+ * sectors. 0, or -EIO with nothing changed (contract 4), but that those whose
+ * commit is in doubt are pending in memory. What was to be cured may be among the
+ * moves afterwards.
  */
 int settle(struct volume *, struct settlement *);
 

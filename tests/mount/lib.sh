@@ -80,11 +80,13 @@ unmount_below() {
 }
 
 detach_loops() {
-  losetup -nlO NAME,BACK-FILE 2>/dev/null |
-    awk -v under="$SCRATCH/" 'index($2, under) == 1 { print $1 }' |
-    while read -r loop; do
-      timeout -k 2 20 losetup -d "$loop"
-    done
+  local loop file
+  for loop in /sys/block/loop*/loop; do
+    # Asked right before: once detached, it may be another test's.
+    file=$(cat "$loop/backing_file") && [ "${file#"$SCRATCH/"}" != "$file" ] || continue
+    loop=${loop%/loop}
+    timeout -k 2 20 losetup -d "/dev/${loop##*/}"
+  done
 }
 
 daemons_ended() {

@@ -11,28 +11,33 @@
 #include <unistd.h>
 
 #include "fixture.h"
+#include "remapfs/cleanup.h"
 
-static struct disruption now;
 static atomic_bool active;
-static atomic_uint matched, failed;
+
+/* Guards what follows: the engine has threads of its own. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct disruption now;
+static unsigned matched, failed;
 static char root[PATH_MAX];
 
 void disrupt(const struct disruption *d)
 {
 	const char *name = at("x");
+	HOLD_LOCK(&lock);
 
-	atomic_store(&active, false);
 	snprintf(root, sizeof(root), "%.*s", (int)(strlen(name) - 1), name);
 	now = *d;
-	atomic_store(&matched, 0);
-	atomic_store(&failed, 0);
+	matched = failed = 0;
 	atomic_store(&active, true);
 }
 
 unsigned disrupt_end(void)
 {
+	HOLD_LOCK(&lock);
+
 	atomic_store(&active, false);
-	return atomic_load(&failed);
+	return failed;
 }
 
 static bool ends_in(const char *path, const char *end)
@@ -49,7 +54,10 @@ static int strikes(int fd, enum disrupt_calls call)
 	ssize_t n;
 	unsigned order;
 
-	if (!atomic_load(&active) || !(now.calls & call))
+	if (!atomic_load(&active))
+		return 0;
+	HOLD_LOCK(&lock);
+	if (!(now.calls & call))
 		return 0;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	n = readlink(link, path, sizeof(path) - 1);
@@ -58,10 +66,10 @@ static int strikes(int fd, enum disrupt_calls call)
 	path[n] = 0;
 	if (strncmp(path, root, strlen(root)) != 0 || !ends_in(path, now.file))
 		return 0;
-	order = atomic_fetch_add(&matched, 1);
+	order = matched++;
 	if (order < now.after || (now.times && order >= now.after + now.times))
 		return 0;
-	atomic_fetch_add(&failed, 1);
+	failed++;
 	return now.error;
 }
 

@@ -151,6 +151,11 @@ void random_fill(uint64_t *state, void *data, size_t length)
 		p[i] = (uint8_t)random_next(state);
 }
 
+void pause_ms(long ms)
+{
+	nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
+}
+
 /* ---- processes ------------------------------------------------------------------ */
 
 int in_child(int (*fn)(void *context), void *context)

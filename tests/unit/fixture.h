@@ -49,6 +49,8 @@ uint64_t random_next(uint64_t *state);
 uint64_t random_below(uint64_t *state, uint64_t limit); /* limit > 0 */
 void random_fill(uint64_t *state, void *data, size_t length);
 
+void pause_ms(long ms);
+
 /* ---- processes ------------------------------------------------------------------ */
 
 /* Runs fn(context) in a child process and returns what it returned (0 to 255). */

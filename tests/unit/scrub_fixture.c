@@ -15,11 +15,6 @@ struct volume_scrub look(void)
 	return s;
 }
 
-void pause_ms(long ms)
-{
-	nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
-}
-
 void wait_for(enum scrub_state state)
 {
 	for (int ms = 0; look().scrub.state != state; ms += 10) {

@@ -11,7 +11,6 @@
 extern struct error scrub_error;
 
 struct volume_scrub look(void);
-void pause_ms(long ms);
 /* Fails after WAIT_MS. */
 void wait_for(enum scrub_state state);
 

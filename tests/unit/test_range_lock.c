@@ -23,13 +23,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void pause_ms(long ms)
-{
-	struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-
-	nanosleep(&t, NULL);
-}
-
 /* ---- one thread asks, and waits or not ------------------------------------------ */
 
 struct asker {

@@ -6,12 +6,10 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "disrupt.h"
@@ -22,11 +20,6 @@
 static struct error err;
 
 /* ---- helpers ---------------------------------------------------------------------- */
-
-static void pause_ms(long ms)
-{
-	nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
-}
 
 struct writing {
 	sector_t start;
@@ -50,16 +43,13 @@ static void *write_beside(void *context)
 static int failed_move(struct writing w, void (*fault)(const void *), const void *context)
 {
 	pthread_t thread;
-	sqlite3 *db;
+	struct sqlite3 *db = hold_write_lock();
 
-	assert_int_equal(sqlite3_open(at("volume"), &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
 	assert_int_equal(pthread_create(&thread, NULL, write_beside, &w), 0);
 	pause_ms(700);
 	fault(context);
 	pthread_join(thread, NULL);
-	sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-	sqlite3_close(db);
+	release_write_lock(db);
 	return w.rc;
 }
 
@@ -174,6 +164,36 @@ static void slots_that_cannot_be_confirmed_are_not_used_up(void **state)
 	fault_device_set(spare_device(volume->spares.all[0]), 1, NULL, 0);
 	reopen_volume();
 	assert_read(50, 1, 99);
+}
+
+static uint64_t slot_of(sector_t sector)
+{
+	char query[100];
+
+	snprintf(query, sizeof(query), "SELECT slot FROM remap WHERE main_sector = %llu",
+		 (unsigned long long)sector);
+	return ask_number(query);
+}
+
+static void one_that_is_outvoted_holds_nothing_back(void **state)
+{
+	uint64_t slot;
+
+	(void)state;
+	bad_sectors(10, 1, FAULT_ON_WRITE);
+	bad_sectors(50, 1, FAULT_ON_WRITE);
+	assert_int_equal(failed_move((struct writing){10, 1, 2, 0}, break_table, NULL), -EIO);
+	/* To where the table can be written: newer than what is left. */
+	assert_written(10, 1, 3);
+	assert_written(50, 1, 1);
+	slot = slot_of(50);
+	for (int i = 0; i < 5; i++)
+		assert_written(50, 1, (uint8_t)(i | 1));
+	assert_int_equal(slot_of(50), slot);
+	close_volume();
+	rebuild();
+	open_volume();
+	assert_read(10, 1, 3);
 }
 
 /* ---- commits in doubt ------------------------------------------------------------------ */
@@ -319,6 +339,7 @@ int main(void)
 		PLAIN(one_that_stays_holds_back_what_it_would_outlive),
 		SMALL(with_room_elsewhere_a_newer_one_outvotes_it),
 		PLAIN(slots_that_cannot_be_confirmed_are_not_used_up),
+		PLAIN(one_that_is_outvoted_holds_nothing_back),
 		SMALL(what_was_moved_stays_readable),
 		PLAIN(a_successor_knows_of_it),
 		PLAIN(an_older_copy_is_told_from_the_database),

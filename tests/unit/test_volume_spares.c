@@ -5,6 +5,7 @@
 #include "volume_fixture.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,11 +70,6 @@ static bool has_state(spare_id_t id, const char *state)
 
 	snprintf(query, sizeof(query), "SELECT state = '%s' FROM spare WHERE id = %u", state, id);
 	return ask_number(query) == 1;
-}
-
-static void pause_ms(long ms)
-{
-	nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
 }
 
 static void wait_for_state(spare_id_t id, const char *state)
@@ -264,6 +260,60 @@ static void a_row_that_memory_does_not_know_keeps_it_whole(void **state)
 	assert_members("spare1", 2, 2);
 	open_volume();
 	wait_for_state(1, "retired");
+}
+
+struct writing {
+	pthread_t thread;
+	int rc;
+};
+
+static void *write_one(void *context)
+{
+	struct writing *w = context;
+
+	w->rc = write_sectors_of(10, 1, 2);
+	return NULL;
+}
+
+static struct writing *under_way; /* a write that took a slot before its spare began to leave */
+
+struct spare_counts __real_spare_counts(struct spare *);
+struct spare_counts __wrap_spare_counts(struct spare *);
+
+/* When the emptying asks whether anything is used, the write ends, and is lost again. */
+struct spare_counts __wrap_spare_counts(struct spare *s)
+{
+	struct writing *w = under_way;
+
+	if (w && spare_id(s) == 1 && spare_state(s) == SPARE_RETIRING) {
+		under_way = NULL;
+		pthread_join(w->thread, NULL);
+		bad_slots(1, 0, 1, FAULT_ON_READ);
+		assert_lost(10, 1);
+	}
+	return __real_spare_counts(s);
+}
+
+static void what_is_lost_while_it_is_asked_keeps_it(void **state)
+{
+	const struct spare_layout l = spare_layout(spare_bytes_min(512), 512);
+	struct writing w;
+
+	(void)state;
+	assert_written(10, 1, 1);
+	bad_sectors(10, 1, FAULT_ON_WRITE);
+	add_fault((struct fault){.spare = 1, .start = l.slots_offset / 512, .count = 1,
+				 .on = FAULT_ON_WRITE, .delay_ms = 1500});
+	assert_int_equal(pthread_create(&w.thread, NULL, write_one, &w), 0);
+	pause_ms(500);
+	under_way = &w;
+	assert_retiring(1, false);
+	wait_until_stuck("lost on a retiring spare");
+	assert_int_equal(w.rc, 0);
+	assert_true(has_state(1, "retiring"));
+	assert_written(10, 1, 3);
+	wait_for_state(1, "retired");
+	assert_read(10, 1, 3);
 }
 
 static void the_last_one_that_lends_stays(void **state)
@@ -460,6 +510,7 @@ int main(void)
 		SMALL(a_spare_that_is_not_recorded_is_not_used),
 		SMALL(a_retired_spare_is_empty_and_can_be_taken_away),
 		SMALL(a_row_that_memory_does_not_know_keeps_it_whole),
+		SMALL(what_is_lost_while_it_is_asked_keeps_it),
 		SMALL(the_last_one_that_lends_stays),
 		SMALL(two_leave_at_once),
 		SMALL(without_room_it_waits_for_some),

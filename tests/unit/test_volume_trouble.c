@@ -217,15 +217,6 @@ static void a_spare_that_is_gone_loses_nothing_for_good(void **state)
 
 /* ---- the database --------------------------------------------------------------- */
 
-static sqlite3 *hold_write_lock(void)
-{
-	sqlite3 *db;
-
-	assert_int_equal(sqlite3_open(at("volume"), &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
-	return db;
-}
-
 /* Contract 10: a rebuild must not find what was never acknowledged. */
 static void assert_slot_table_empty(void)
 {
@@ -256,8 +247,7 @@ static void a_locked_database_fails_the_move_only(void **state)
 	assert_slot_table_empty();
 	assert_read(10, 1, 1);
 	assert_written(5, 5, 3);
-	sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-	sqlite3_close(db);
+	release_write_lock(db);
 	assert_written(10, 1, 4);
 	assert_false(status_now().commit_failed);
 	assert_read(10, 1, 4);
@@ -281,8 +271,7 @@ static void a_move_that_was_not_committed_leaves_the_slot(void **state)
 	db = hold_write_lock();
 	assert_int_equal(write_sectors_of(10, 1, 2), -EIO);
 	assert_read(10, 1, 1);
-	sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-	sqlite3_close(db);
+	release_write_lock(db);
 	assert_written(10, 1, 3);
 	assert_read(10, 1, 3);
 	/* The slot that failed on the way is bad, and recorded as such. */
@@ -302,8 +291,7 @@ static void pending_sectors_are_recorded_later(void **state)
 	bad_sectors(10, 1, FAULT_ON_READ);
 	db = hold_write_lock();
 	assert_lost(10, 1);
-	sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-	sqlite3_close(db);
+	release_write_lock(db);
 	reopen_volume();
 	assert_counts(0, 1);
 	clear_faults();

@@ -274,3 +274,18 @@ void assert_counts(uint64_t remapped, uint64_t pending)
 	assert_int_equal(ask_number("SELECT coalesce(sum(sectors), 0) FROM remap"), remapped);
 	assert_int_equal(ask_number("SELECT coalesce(sum(sectors), 0) FROM pending"), pending);
 }
+
+struct sqlite3 *hold_write_lock(void)
+{
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(at("volume"), &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	return db;
+}
+
+void release_write_lock(struct sqlite3 *db)
+{
+	sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+	sqlite3_close(db);
+}

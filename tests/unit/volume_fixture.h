@@ -61,4 +61,8 @@ uint64_t events(const char *event);
 /* As "1000+8 1010+1": main_sector and sectors of all remaps, in order. */
 const char *remaps(void);
 
+/* As a sqlite3 shell in a transaction: nobody else can write to the database meanwhile. */
+struct sqlite3 *hold_write_lock(void);
+void release_write_lock(struct sqlite3 *);
+
 #endif

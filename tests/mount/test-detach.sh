@@ -1,0 +1,48 @@
+#!/bin/bash
+# detach waits for who looks at the device for a moment, and never takes away a
+# device that meanwhile is somebody else's.
+. "$(dirname "$0")/lib.sh"
+requires root loop perl
+
+volume_make 16M 1M
+truncate -s 8M other.img
+image_mount
+
+# held_while SECONDS COMMAND: the device is held as blkid or mkfs hold it.
+held_while() {
+  perl -e '
+    use Fcntl;
+    my ($device, $seconds, $clear) = @ARGV;
+    sysopen my $held, $device, O_RDONLY | O_EXCL or die "$device: $!\n";
+    open my $file, ">", "held"; close $file;
+    select undef, undef, undef, $seconds;
+    # LOOP_CLR_FD: it goes with its last user, who is this one.
+    ioctl $held, 0x4C01, 0 if $clear;
+    close $held;
+    exit 0 unless $clear;
+    for (1 .. 50) {
+      last if system("losetup $device other.img 2>/dev/null") == 0;
+    }' "$R" "$@" &
+  wait_for 5 test -e held || fail "the device cannot be held"
+  rm held
+}
+
+say "held for a moment"
+loop_attach
+device=$R
+held_while 0.5 ""
+loop_detach
+assert_eq "$(losetup -nO BACK-FILE "$device" 2>/dev/null)" "" "$device after detach"
+wait
+
+say "gone meanwhile, and attached to another file"
+for _ in 1 2 3 4 5; do
+  loop_attach
+  device=$R
+  held_while 0.3 clear
+  bounded remapctl detach "$VOLUME" >detach.log 2>&1 || :
+  wait
+  assert_eq "$(losetup -nO BACK-FILE "$device")" "$SCRATCH/other.img" "$device, which is another's"
+  losetup -d "$device"
+done
+image_unmount
