@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -275,7 +276,7 @@ static void *write_one(void *context)
 	return NULL;
 }
 
-static struct writing *under_way; /* a write that took a slot before its spare began to leave */
+static _Atomic(struct writing *) under_way; /* a write that took a slot before its spare began to leave */
 
 struct spare_counts __real_spare_counts(struct spare *);
 struct spare_counts __wrap_spare_counts(struct spare *);
@@ -283,10 +284,10 @@ struct spare_counts __wrap_spare_counts(struct spare *);
 /* When the emptying asks whether anything is used, the write ends, and is lost again. */
 struct spare_counts __wrap_spare_counts(struct spare *s)
 {
-	struct writing *w = under_way;
+	struct writing *w = spare_id(s) == 1 && spare_state(s) == SPARE_RETIRING
+				    ? atomic_exchange(&under_way, NULL) : NULL;
 
-	if (w && spare_id(s) == 1 && spare_state(s) == SPARE_RETIRING) {
-		under_way = NULL;
+	if (w) {
 		pthread_join(w->thread, NULL);
 		bad_slots(1, 0, 1, FAULT_ON_READ);
 		assert_lost(10, 1);
@@ -306,7 +307,7 @@ static void what_is_lost_while_it_is_asked_keeps_it(void **state)
 				 .on = FAULT_ON_WRITE, .delay_ms = 1500});
 	assert_int_equal(pthread_create(&w.thread, NULL, write_one, &w), 0);
 	pause_ms(500);
-	under_way = &w;
+	atomic_store(&under_way, &w);
 	assert_retiring(1, false);
 	wait_until_stuck("lost on a retiring spare");
 	assert_int_equal(w.rc, 0);
