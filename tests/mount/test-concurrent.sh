@@ -8,9 +8,10 @@ volume_make 192M 32M
 image_mount
 loop_attach
 
-cat >load.fio <<END
+# fio puts in the device of the moment: after the restart it may be another one.
+cat >load.fio <<'END'
 [global]
-filename=$R
+filename=${R}
 direct=1
 ioengine=psync
 rw=randwrite
@@ -26,7 +27,7 @@ group_reporting=1
 randseed=20
 [writer]
 END
-fio --output=fio.log load.fio &
+R=$R fio --output=fio.log load.fio &
 load=$!
 for round in $(seq 10); do
   sleep 0.4
@@ -49,6 +50,6 @@ loop_detach
 image_restart
 loop_attach
 assert_eq "$(sha256sum <"$IMAGE")" "$before" "checksum after a restart"
-fio --output=fio.log --verify_only load.fio || fail "fio --verify_only: $(cat fio.log)"
+R=$R fio --output=fio.log --verify_only load.fio || fail "fio --verify_only: $(cat fio.log)"
 loop_detach
 image_unmount
