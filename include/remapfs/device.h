@@ -43,6 +43,23 @@ struct device_ops {
 	 */
 	int (*next_data)(struct device *, uint64_t offset, uint64_t *ret_start, uint64_t *ret_end);
 	void (*close)(struct device *);
+	/*
+	 * The device that does the same I/O on this range now. NULL: there is none,
+	 * ask this one. The operation itself may be NULL: it is the device.
+	 */
+	struct device *(*stand_in)(struct device *, uint64_t offset, uint64_t length);
+	/* For device_queue. NULL: the device has no descriptor to queue I/O on. */
+	const struct device_queue_ops *queued;
+};
+
+struct device_queue_ops {
+	/* Of O_DIRECT, and what is to be added to offsets; -1: there is none. */
+	int (*descriptor)(struct device *, uint64_t *ret_base);
+	/*
+	 * 0 or what read or write would have returned when the kernel answered result;
+	 * -EAGAIN: nothing is known, read or write have to do it.
+	 */
+	int (*outcome)(const struct device *, bool write, size_t length, long result);
 };
 
 struct device {
@@ -79,6 +96,11 @@ static inline int device_next_data(struct device *d, uint64_t offset, uint64_t *
 				   uint64_t *ret_end)
 {
 	return d->ops->next_data(d, offset, ret_start, ret_end);
+}
+
+static inline struct device *device_stand_in(struct device *d, uint64_t offset, uint64_t length)
+{
+	return d->ops->stand_in ? d->ops->stand_in(d, offset, length) : d;
 }
 
 /* NULL is allowed. */

@@ -127,6 +127,8 @@ enum spare_state spare_state(const struct spare *);
 /* Sectors of data in slots; as device_read and device_write. */
 int spare_read(struct spare *, void *buf, slot_t first, uint64_t count);
 int spare_write(struct spare *, const void *buf, slot_t first, uint64_t count);
+/* The device that spare_read asks, and where. */
+struct device *spare_place(const struct spare *, slot_t first, uint64_t *ret_offset);
 /*
  * Durable: everything written before the call. Costs nothing when nothing was.
  * -EIO: the device did not flush; then for ever, since what was lost is unknown.

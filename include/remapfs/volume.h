@@ -101,6 +101,40 @@ const char *volume_uuid(const struct volume *);
 int volume_read(struct volume *, void *buf, size_t length, uint64_t offset);
 int volume_write(struct volume *, const void *buf, size_t length, uint64_t offset);
 
+/*
+ * ---- reads and writes of which the caller does the I/O --------------------------
+ *
+ * For who has more requests under way than threads (see queue.h). What most
+ * requests come to is one read or write of one device. volume_start_read and
+ * volume_start_write say which, wait for nothing, and hold the sectors until
+ * volume_finish. false: nothing was done, since there is more to do or to wait for;
+ * volume_read and volume_write do that.
+ *
+ * The I/O is device_read or device_write of what the volume_io says, or the same
+ * queued. volume_finish takes its result and returns what volume_read or
+ * volume_write would have; with -EAGAIN, for I/O that was not done, it does it. It
+ * may be called by another thread, must be called exactly once, and waits for
+ * nothing if the result is 0.
+ *
+ * A volume_io is the caller's, for one request at a time.
+ */
+struct volume_io {
+	struct device *device;
+	void *buf; /* of a write: only read */
+	size_t length;
+	uint64_t offset; /* bytes of the device */
+	bool write;
+};
+
+struct volume_io *volume_io_new(void); /* NULL: no memory */
+void volume_io_free(struct volume_io *);
+
+bool volume_start_read(struct volume *, void *buf, size_t length, uint64_t offset,
+		       struct volume_io *);
+bool volume_start_write(struct volume *, const void *buf, size_t length, uint64_t offset,
+			struct volume_io *);
+int volume_finish(struct volume *, struct volume_io *, int result);
+
 /* Durable: every write that returned before the call began. Contract 5. */
 int volume_flush(struct volume *);
 

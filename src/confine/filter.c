@@ -29,7 +29,7 @@
 static const char *const used[] = {
 	/* requests */
 	"read", "pread64", "pwrite64", "write", "writev", "readv", "preadv", "pwritev", "fdatasync",
-	"fsync", "fallocate", "lseek", "futex",
+	"fsync", "fallocate", "lseek", "futex", "io_setup", "io_submit", "io_getevents", "io_destroy",
 	/* opening, closing, SQLite, the socket */
 	"open", "openat", "close", "stat", "lstat", "fstat", "newfstatat", "fstatat64", "statx", "statfs",
 	"fstatfs", "access", "faccessat", "faccessat2", "readlink", "readlinkat", "getdents",

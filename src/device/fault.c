@@ -325,6 +325,28 @@ static int fault_next_data(struct device *d, uint64_t offset, uint64_t *ret_star
 	return device_next_data(fault_of(d)->inner, offset, ret_start, ret_end);
 }
 
+static void find_any(struct armed_fault *a, void *context)
+{
+	(void)a;
+	*(bool *)context = true;
+}
+
+/* What no fault touches is the inner device's: nothing fails there, or is cured. */
+static struct device *fault_stand_in(struct device *d, uint64_t offset, uint64_t length)
+{
+	struct fault_device *f = fault_of(d);
+	bool touched = false;
+
+	if (!nothing_armed(f)) {
+		pthread_rwlock_rdlock(&f->lock);
+		each_touched(f, offset / f->sector_size,
+			     (offset + length + f->sector_size - 1) / f->sector_size, find_any,
+			     &touched);
+		pthread_rwlock_unlock(&f->lock);
+	}
+	return touched ? NULL : device_stand_in(f->inner, offset, length);
+}
+
 static void fault_close(struct device *d)
 {
 	struct fault_device *f = fault_of(d);
@@ -343,6 +365,7 @@ static const struct device_ops fault_ops = {
 	.zero = fault_zero,
 	.next_data = fault_next_data,
 	.close = fault_close,
+	.stand_in = fault_stand_in,
 };
 
 int fault_device_wrap(struct device *inner, uint32_t sector_size,

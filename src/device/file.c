@@ -3,8 +3,8 @@
  *
  * I/O is O_DIRECT: through the page cache a failing write would be reported
  * only by a later fsync, which does not say which sector it was. It is blocking
- * pread and pwrite, so that the I/O of a killed process is over once the
- * process is.
+ * pread and pwrite, or queued as device_queue does it: the I/O of a killed process
+ * is over once the process is.
  */
 #include "remapfs/device.h"
 
@@ -149,6 +149,34 @@ static void file_close(struct device *d)
 	free(d);
 }
 
+/* ---- queued I/O ------------------------------------------------------------ */
+
+/* Without O_DIRECT the kernel would wait for it while it is queued. */
+static int file_descriptor(struct device *d, uint64_t *ret_base)
+{
+	*ret_base = file_of(d)->base;
+	return d->geometry.direct ? file_of(d)->fd : -1;
+}
+
+/* As file_read and file_write have it; -EINVAL: they may know a way. */
+static int file_outcome(const struct device *d, bool write, size_t length, long result)
+{
+	if (result == (long)length)
+		return 0;
+	if (result == 0 || (result > 0 && is_cut(d, result)))
+		return -ENODEV;
+	if (result > 0 || result == -EINTR || result == -EINVAL)
+		return -EAGAIN;
+	if (write && d->geometry.block_device && result == -ENOSPC)
+		return -ENODEV;
+	return (int)result;
+}
+
+static const struct device_queue_ops file_queue_ops = {
+	.descriptor = file_descriptor,
+	.outcome = file_outcome,
+};
+
 static const struct device_ops file_ops = {
 	.read = file_read,
 	.write = file_write,
@@ -157,6 +185,7 @@ static const struct device_ops file_ops = {
 	.zero = file_zero,
 	.next_data = file_next_data,
 	.close = file_close,
+	.queued = &file_queue_ops,
 };
 
 /* ---- opening -------------------------------------------------------------- */

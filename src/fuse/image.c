@@ -16,16 +16,22 @@
 /* In direct mode the kernel sends loop's I/O as background requests. */
 #define BACKGROUND_MAX 64
 
-static _Thread_local void *read_buffer;
+/*
+ * Above this, copying takes longer than waking a thread: then threads copy side by
+ * side, and I/O is theirs.
+ */
+#define SMALL_IO (64u << 10)
+
+static _Thread_local struct exchange *serving;
 
 static struct image *image_of(fuse_req_t req)
 {
 	return fuse_req_userdata(req);
 }
 
-void image_thread_begin(void *buffer)
+void image_serve_with(struct exchange *exchange)
 {
-	read_buffer = buffer;
+	serving = exchange;
 }
 
 static void on_init(void *userdata, struct fuse_conn_info *conn)
@@ -198,24 +204,62 @@ static size_t inside(const struct volume *v, size_t size, off_t offset)
 	return size < end - at ? size : (size_t)(end - at);
 }
 
+static void answer_read(fuse_req_t req, const char *data, size_t length, int rc)
+{
+	if (rc < 0)
+		fuse_reply_err(req, -rc);
+	else
+		fuse_reply_buf(req, data, length);
+}
+
+static void answer_write(fuse_req_t req, size_t length, int rc)
+{
+	if (rc < 0)
+		fuse_reply_err(req, -rc);
+	else
+		fuse_reply_write(req, length);
+}
+
+void image_finish(struct exchange *x, int result)
+{
+	fuse_req_t req = x->started;
+	const struct volume_io io = *x->io;
+	int rc = volume_finish(image_of(req)->volume, x->io, result);
+
+	x->started = NULL;
+	if (io.write)
+		answer_write(req, io.length, rc);
+	else
+		answer_read(req, io.buf, io.length, rc);
+}
+
+static bool is_small(const struct exchange *x, size_t length)
+{
+	return x->io && length <= SMALL_IO;
+}
+
 static void on_read(fuse_req_t req, fuse_ino_t inode, size_t size, off_t offset,
 		    struct fuse_file_info *fi)
 {
 	struct volume *v = image_of(req)->volume;
+	struct exchange *x = serving;
 	size_t length = inside(v, size, offset);
 	int rc = 0;
 
 	(void)fi;
+	if (inode == IMAGE_INODE && is_small(x, length) &&
+	    volume_start_read(v, x->payload, length, (uint64_t)offset, x->io)) {
+		x->started = req;
+		return;
+	}
+	x->takes_long(x);
 	if (inode != IMAGE_INODE)
 		rc = -EISDIR;
 	else if (length > IMAGE_MAX_IO)
 		rc = -EINVAL; /* never asked for; a short count would be zeros to loop */
 	else if (length > 0)
-		rc = volume_read(v, read_buffer, length, (uint64_t)offset);
-	if (rc < 0)
-		fuse_reply_err(req, -rc);
-	else
-		fuse_reply_buf(req, read_buffer, length);
+		rc = volume_read(v, x->payload, length, (uint64_t)offset);
+	answer_read(req, x->payload, length, rc);
 }
 
 /* Past the end there is no room, as on a block device. */
@@ -223,20 +267,24 @@ static void on_write(fuse_req_t req, fuse_ino_t inode, const char *buf, size_t s
 		     struct fuse_file_info *fi)
 {
 	struct volume *v = image_of(req)->volume;
+	struct exchange *x = serving;
 	size_t length = inside(v, size, offset);
 	int rc;
 
 	(void)fi;
+	if (inode == IMAGE_INODE && is_small(x, length) &&
+	    volume_start_write(v, buf, length, (uint64_t)offset, x->io)) {
+		x->started = req;
+		return;
+	}
+	x->takes_long(x);
 	if (inode != IMAGE_INODE)
 		rc = -EISDIR;
 	else if (length == 0 && size > 0)
 		rc = -ENOSPC;
 	else
 		rc = volume_write(v, buf, length, (uint64_t)offset);
-	if (rc < 0)
-		fuse_reply_err(req, -rc);
-	else
-		fuse_reply_write(req, length);
+	answer_write(req, length, rc);
 }
 
 /* close(2): nothing is held back that a flush could write. */
@@ -252,6 +300,7 @@ static void on_fsync(fuse_req_t req, fuse_ino_t inode, int datasync, struct fuse
 	(void)inode;
 	(void)datasync;
 	(void)fi;
+	serving->takes_long(serving);
 	fuse_reply_err(req, -volume_flush(image_of(req)->volume));
 }
 
@@ -284,6 +333,7 @@ static void on_fallocate(fuse_req_t req, fuse_ino_t inode, int mode, off_t offse
 			 struct fuse_file_info *fi)
 {
 	(void)fi;
+	serving->takes_long(serving);
 	if (inode != IMAGE_INODE)
 		fuse_reply_err(req, EISDIR);
 	else
@@ -298,6 +348,7 @@ static void on_lseek(fuse_req_t req, fuse_ino_t inode, off_t offset, int whence,
 	int rc;
 
 	(void)fi;
+	serving->takes_long(serving);
 	if (inode != IMAGE_INODE || (whence != SEEK_DATA && whence != SEEK_HOLE)) {
 		fuse_reply_err(req, EINVAL);
 		return;

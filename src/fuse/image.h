@@ -26,11 +26,25 @@ struct image {
 /* Handlers; their userdata is a struct image. */
 extern const struct fuse_lowlevel_ops image_ops;
 
-/*
- * Gives the calling thread IMAGE_MAX_IO bytes, aligned to VOLUME_ALIGNMENT, to
- * read into. They may be those that hold the payload of a write: a request to
- * read has none.
- */
-void image_thread_begin(void *buffer);
+/* What a request is served with. */
+struct exchange {
+	/*
+	 * IMAGE_MAX_IO bytes, aligned to VOLUME_ALIGNMENT: to read into, or the payload of
+	 * a write, which a request to read has none of.
+	 */
+	char *payload;
+	/* A small read or write may be left to this; NULL: none is. */
+	struct volume_io *io;
+	/* Set by the handler: io was started for this one, and image_finish answers it. */
+	fuse_req_t started;
+	/* Called by the handler before it does what may take a while. */
+	void (*takes_long)(struct exchange *);
+};
+
+/* The exchange for the request that the calling thread passes to libfuse next. */
+void image_serve_with(struct exchange *);
+
+/* Answers what was started, as volume_finish. */
+void image_finish(struct exchange *, int result);
 
 #endif

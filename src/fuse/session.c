@@ -3,161 +3,28 @@
 #include <errno.h>
 #include <linux/fuse.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mount.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "fuse/serve.h"
 #include "remapfs/cleanup.h"
-#include "remapfs/log.h"
-
-/* What stands before the payload of a write. */
-#define HEADER (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
-#define STACK_BYTES (512 * 1024)
-
-/* A request to read ends before the payload of a write would begin. */
-_Static_assert(sizeof(struct fuse_in_header) + sizeof(struct fuse_read_in) <= HEADER, "one buffer");
-
-struct server {
-	struct session *session;
-	pthread_t thread;
-	atomic_bool receiving; /* waits for a request: may be woken by a signal */
-};
 
 struct session {
 	struct fuse_session *fuse;
 	char *mountpoint;           /* of who mounted it; otherwise NULL */
 	struct supervision *shared; /* of who serves it; otherwise NULL */
-	int ended; /* eventfd: a thread has seen the end of the mount */
-	struct server *servers;
-	unsigned server_count;
-	atomic_bool broken; /* a thread ended for want of memory, or of the device */
+	struct service *service;
 };
-
-/* ---- the threads ------------------------------------------------------------------------ */
-
-/* One request into buf; 0: the mount is gone, or we are told to stop. */
-static size_t receive(struct server *server, char *buf, size_t size)
-{
-	struct session *s = server->session;
-
-	for (;;) {
-		ssize_t n;
-
-		atomic_store(&server->receiving, true);
-		n = fuse_session_exited(s->fuse) ? 0 : read(fuse_session_fd(s->fuse), buf, size);
-		atomic_store(&server->receiving, false);
-		/* What was read is answered, also when it is time to go. */
-		if (n > 0)
-			return (size_t)n;
-		if (fuse_session_exited(s->fuse))
-			return 0;
-		/* ENOENT: the request was withdrawn before it was read. */
-		if (n < 0 && (errno == EINTR || errno == EAGAIN || errno == ENOENT))
-			continue;
-		if (n < 0 && errno != ENODEV) {
-			log_error("reading /dev/fuse: %s; another worker shall try",
-				  strerror(errno));
-			atomic_store(&s->broken, true);
-		}
-		return 0;
-	}
-}
-
-/* The first request of a mount is remembered for those who adopt it. */
-static void process(struct session *s, char *buf, size_t n)
-{
-	struct fuse_buf request = {.mem = buf, .size = n};
-	struct fuse_in_header header;
-	bool init;
-
-	memcpy(&header, buf, sizeof(header));
-	init = header.opcode == FUSE_INIT && n <= INIT_BYTES_MAX;
-	if (init) {
-		memcpy(s->shared->init, buf, n);
-		s->shared->init_bytes = (uint32_t)n;
-	}
-	fuse_session_process_buf(s->fuse, &request);
-	if (init)
-		atomic_store(&s->shared->init_answered, true);
-}
-
-static void *serve(void *context)
-{
-	struct server *server = context;
-	struct session *s = server->session;
-	size_t size = VOLUME_ALIGNMENT + IMAGE_MAX_IO;
-	uint64_t one = 1;
-	void *base;
-
-	if (posix_memalign(&base, VOLUME_ALIGNMENT, size) == 0) {
-		char *payload = (char *)base + VOLUME_ALIGNMENT, *buf = payload - HEADER;
-		size_t n;
-
-		/*
-		 * Every page is there before the first request: a process that is
-		 * killed while the kernel copies a request into its memory, and has
-		 * to fault a page in for that, makes the request fail with EIO
-		 * instead of leaving it to the next worker (fuse_dev_do_read).
-		 */
-		memset(base, 0, size);
-		/* What is read goes out from where it comes in: see the assertion. */
-		image_thread_begin(payload);
-		while ((n = receive(server, buf, IMAGE_MAX_IO + HEADER)) > 0)
-			process(s, buf, n);
-		free(base);
-	} else {
-		log_error("no memory for a thread; another worker shall try");
-		atomic_store(&s->broken, true);
-	}
-	if (write(s->ended, &one, sizeof(one)) != sizeof(one))
-		log_error("cannot tell that the mount ended: %s; if remapfs does not end, end it "
-			  "with kill", strerror(errno));
-	return NULL;
-}
-
-static void ignore(int signal)
-{
-	(void)signal;
-}
 
 int session_start(struct session *s, unsigned threads, struct error *err)
 {
-	struct sigaction wake = {.sa_handler = ignore};
-	pthread_attr_t attr;
-	int rc = 0;
-
-	/* SIGUSR1 takes a thread out of its read; see stop_serving. */
-	sigaction(SIGUSR1, &wake, NULL);
-	s->servers = calloc(threads, sizeof(*s->servers));
-	if (!s->servers)
-		return error_set(err, ENOMEM, "out of memory; end other programs");
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	while (rc == 0 && s->server_count < threads) {
-		struct server *server = &s->servers[s->server_count];
-
-		server->session = s;
-		rc = pthread_create(&server->thread, &attr, serve, server);
-		s->server_count += rc == 0;
-	}
-	pthread_attr_destroy(&attr);
-	if (rc && s->server_count == 0)
-		return error_set(err, rc, "cannot start threads: %s; end other programs",
-				 strerror(rc));
-	if (rc)
-		log_warning("only %u of %u threads could be started: %s; end other programs",
-			    s->server_count, threads,
-			    strerror(rc));
-	return 0;
+	return service_start(s->fuse, s->shared, threads, &s->service, err);
 }
 
 /* ---- the end -------------------------------------------------------------------------------- */
@@ -199,33 +66,12 @@ void session_unmount_lazily(const struct session *s)
 		waitpid(child, NULL, 0);
 }
 
-/*
- * Ends the threads. One that was just short of its read misses the signal, so
- * it is sent until the thread is gone; one that serves a request is let finish.
- */
-static void stop_serving(struct session *s)
-{
-	const struct timespec pause = {.tv_nsec = 5 * 1000000};
-
-	fuse_session_exit(s->fuse);
-	for (unsigned i = 0; i < s->server_count; i++) {
-		struct server *server = &s->servers[i];
-
-		while (pthread_tryjoin_np(server->thread, NULL) == EBUSY) {
-			if (atomic_load(&server->receiving))
-				pthread_kill(server->thread, SIGUSR1);
-			nanosleep(&pause, NULL);
-		}
-	}
-	s->server_count = 0;
-}
-
 enum session_end session_wait(struct session *s)
 {
 	CLEANUP_CLOSE int signals = signal_source();
-	struct pollfd polls[] = {{.fd = s->ended, .events = POLLIN},
+	struct pollfd polls[] = {{.fd = service_end_fd(s->service), .events = POLLIN},
 				 {.fd = signals, .events = POLLIN}};
-	bool asked = false;
+	bool asked = false, broken;
 
 	while (!(polls[0].revents & POLLIN) && !asked) {
 		struct signalfd_siginfo info;
@@ -233,24 +79,22 @@ enum session_end session_wait(struct session *s)
 		if (poll(polls, 2, -1) > 0 && (polls[1].revents & POLLIN))
 			asked = read(signals, &info, sizeof(info)) == sizeof(info);
 	}
-	stop_serving(s);
-	return asked ? SESSION_ASKED : atomic_load(&s->broken) ? SESSION_BROKEN : SESSION_GONE;
+	broken = service_broken(s->service);
+	service_stop(STEAL(s->service));
+	return asked ? SESSION_ASKED : broken ? SESSION_BROKEN : SESSION_GONE;
 }
 
 void session_end(struct session *s)
 {
 	if (!s)
 		return;
+	service_stop(s->service);
 	if (s->fuse) {
-		stop_serving(s);
 		/* Only who mounted unmounts. */
 		if (s->mountpoint)
 			fuse_session_unmount(s->fuse);
 		fuse_session_destroy(s->fuse);
 	}
-	if (s->ended >= 0)
-		close(s->ended);
-	free(s->servers);
 	free(s->mountpoint);
 	free(s);
 }
@@ -326,12 +170,8 @@ static int cannot_mount(struct session *s, const struct options *o, struct error
 
 static struct session *session_new(void)
 {
-	struct session *s = calloc(1, sizeof(*s));
-
 	fuse_set_log_func(hear);
-	if (s)
-		s->ended = -1;
-	return s;
+	return calloc(1, sizeof(struct session));
 }
 
 int session_mount(const struct options *options, struct session **ret, struct error *err)
@@ -392,8 +232,7 @@ int session_adopt(struct image *image, const struct options *options, int fd,
 	int rc = 0;
 
 	snprintf(path, sizeof(path), "/dev/fd/%d", fd);
-	if (!s || (s->ended = eventfd(0, EFD_CLOEXEC)) < 0 || new_session(s, image, options) < 0 ||
-	    fuse_session_mount(s->fuse, path) < 0)
+	if (!s || new_session(s, image, options) < 0 || fuse_session_mount(s->fuse, path) < 0)
 		return cannot_mount(s, options, err);
 	s->shared = shared;
 	if (shared->former_end != FORMER_NONE)

@@ -1,10 +1,4 @@
-/*
- * The FUSE session: the mount, the threads that serve it, and its end.
- *
- * Threads read the device themselves instead of through libfuse's loop: into
- * buffers placed so that the payload of a write is aligned for direct I/O, and
- * without cloned descriptors, whose closing would abort requests.
- */
+/* The FUSE session: the mount, who serves it, and its end. */
 #ifndef FUSE_SESSION_H
 #define FUSE_SESSION_H
 

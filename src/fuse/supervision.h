@@ -16,8 +16,8 @@
  *
  * A request may so be carried out twice, by the dead worker and by its
  * successor. That is harmless because it was not answered in between, and
- * because the I/O of a dead worker is over when it has been reaped: I/O blocks
- * in threads, nothing is queued. A flush that failed is remembered here.
+ * because the I/O of a dead worker is over when it has been reaped, in threads as
+ * well as queued (queue.h). A flush that failed is remembered here.
  */
 #ifndef FUSE_SUPERVISION_H
 #define FUSE_SUPERVISION_H

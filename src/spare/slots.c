@@ -271,6 +271,12 @@ int spare_read(struct spare *s, void *buf, slot_t first, uint64_t count)
 	return device_read(s->device, buf, count * size, s->layout.slots_offset + first * size);
 }
 
+struct device *spare_place(const struct spare *s, slot_t first, uint64_t *ret_offset)
+{
+	*ret_offset = s->layout.slots_offset + first * s->identity.sector_size;
+	return s->device;
+}
+
 int spare_write(struct spare *s, const void *buf, slot_t first, uint64_t count)
 {
 	uint32_t size = s->identity.sector_size;

@@ -84,15 +84,27 @@ void range_own(struct range_locks *locks, struct range_ticket *t, sector_t start
 	wait_for(locks, t, start, count, true);
 }
 
-bool range_try_own(struct range_locks *locks, struct range_ticket *t, sector_t start,
-		   uint64_t count, const struct range_ticket *mine)
+static bool try(struct range_locks *locks, struct range_ticket *t, sector_t start, uint64_t count,
+		bool exclusive, const struct range_ticket *mine)
 {
 	HOLD_LOCK(&locks->lock);
 
-	append(locks, t, start, count, true, mine);
+	append(locks, t, start, count, exclusive, mine);
 	if (!t->granted)
 		take_out(locks, t);
 	return t->granted;
+}
+
+bool range_try_share(struct range_locks *locks, struct range_ticket *t, sector_t start,
+		     uint64_t count)
+{
+	return try(locks, t, start, count, false, NULL);
+}
+
+bool range_try_own(struct range_locks *locks, struct range_ticket *t, sector_t start,
+		   uint64_t count, const struct range_ticket *mine)
+{
+	return try(locks, t, start, count, true, mine);
 }
 
 bool range_any(struct range_locks *locks)

@@ -6,10 +6,10 @@
  * that meets a failing sector already owns what it must relocate.
  *
  * Tickets are served in the order of arrival: a ticket waits for every earlier
- * one that it conflicts with, granted or not, so that nobody starves. A thread
- * holds one range at a time (a second one only through range_try_own, which
- * does not wait), so there is no deadlock. Thread-safe; the ticket lives with
- * the caller until unlocked.
+ * one that it conflicts with, granted or not, so that nobody starves. Who waits
+ * holds no other range (a second one is only tried for), and no range is held
+ * for longer than its I/O takes, so there is no deadlock. Thread-safe; the ticket lives with
+ * the caller until unlocked, which another thread may do.
  */
 #ifndef VOLUME_RANGE_LOCK_H
 #define VOLUME_RANGE_LOCK_H
@@ -36,6 +36,9 @@ void range_locks_destroy(struct range_locks *);
 /* Waits until [start, start + count) is shared or owned. */
 void range_share(struct range_locks *, struct range_ticket *, sector_t start, uint64_t count);
 void range_own(struct range_locks *, struct range_ticket *, sector_t start, uint64_t count);
+
+/* Shares the range if that needs no waiting. */
+bool range_try_share(struct range_locks *, struct range_ticket *, sector_t start, uint64_t count);
 
 /*
  * Owns the range if that needs no waiting. The range may lie in that of `mine`,

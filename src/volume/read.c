@@ -60,8 +60,8 @@ static int judge(struct volume *v, const struct request *r, const struct extent 
  * alive before that and after: what a disk refuses while it is away for a moment
  * is there when it comes back. What can be read by then has been read, into buf.
  */
-static int read_failed(struct volume *v, const struct request *request, const struct extent *e,
-		       void *buf, int error)
+int read_failed(struct volume *v, const struct request *request, const struct extent *e, void *buf,
+		int error)
 {
 	struct read_isolation r = {
 		.isolation = {request->deadline, read_again, read_bad},

@@ -20,15 +20,7 @@ int64_t isolation_deadline(const struct volume *v)
 	return now_ms() + (v->options.isolation_ms ? v->options.isolation_ms : ISOLATION_MS);
 }
 
-/* The sectors that a range of bytes touches. */
-struct span {
-	sector_t start;
-	uint64_t count;
-	uint32_t head; /* bytes of the first sector before the range */
-	uint32_t tail; /* bytes of the last sector after it */
-};
-
-static int make_span(struct volume *v, uint64_t offset, uint64_t length, struct span *ret)
+int make_span(const struct volume *v, uint64_t offset, uint64_t length, struct span *ret)
 {
 	uint64_t size = volume_size(v), end = offset + length;
 
@@ -41,16 +33,17 @@ static int make_span(struct volume *v, uint64_t offset, uint64_t length, struct 
 	return 0;
 }
 
-static bool is_direct(const struct span *s, const void *buf)
-{
-	return s->head == 0 && s->tail == 0 && (uintptr_t)buf % VOLUME_ALIGNMENT == 0;
-}
-
 static void *copy_buffer(struct volume *v, const struct span *s)
 {
 	void *copy;
 
 	return posix_memalign(&copy, VOLUME_ALIGNMENT, bytes_of(v, s->count)) == 0 ? copy : NULL;
+}
+
+void begin_time(const struct volume *v, struct request *r)
+{
+	r->deadline = isolation_deadline(v);
+	r->failing = false;
 }
 
 /* Takes the range: shared to read it, owned to change it. */
@@ -60,8 +53,7 @@ static void begin(struct volume *v, struct request *r, const struct span *s, boo
 		range_own(&v->locks, &r->ticket, s->start, s->count);
 	else
 		range_share(&v->locks, &r->ticket, s->start, s->count);
-	r->deadline = isolation_deadline(v);
-	r->failing = false;
+	begin_time(v, r);
 }
 
 static void count_outcome(struct volume *v, _Atomic(uint64_t) *counter, int rc)
@@ -72,6 +64,12 @@ static void count_outcome(struct volume *v, _Atomic(uint64_t) *counter, int rc)
 }
 
 /* ---- read ------------------------------------------------------------------------- */
+
+void end_read(struct volume *v, struct request *r, int rc)
+{
+	range_unlock(&v->locks, &r->ticket);
+	count_outcome(v, &v->reads, rc);
+}
 
 static int read_span(struct volume *v, const struct request *r, const struct span *s, void *buf,
 		     size_t length)
@@ -100,8 +98,7 @@ int volume_read(struct volume *v, void *buf, size_t length, uint64_t offset)
 		return rc;
 	begin(v, &r, &s, false);
 	rc = read_span(v, &r, &s, buf, length);
-	range_unlock(&v->locks, &r.ticket);
-	count_outcome(v, &v->reads, rc);
+	end_read(v, &r, rc);
 	return rc;
 }
 
@@ -138,8 +135,7 @@ static int write_span(struct volume *v, struct request *r, const struct span *s,
 	return write_sectors(v, r, copy, s->start, s->count);
 }
 
-/* Lets go of the range of a change, and tells if it failed. */
-static void end_change(struct volume *v, struct request *r, int rc)
+void end_change(struct volume *v, struct request *r, int rc)
 {
 	struct event event = {
 		.kind = EVENT_WRITE_FAILED,

@@ -94,6 +94,31 @@ struct request {
 	bool failing;     /* main is alive and refused some of what was to be written */
 };
 
+/* ---- request.c ----------------------------------------------------------------------- */
+
+/* The sectors that a range of bytes touches. */
+struct span {
+	sector_t start;
+	uint64_t count;
+	uint32_t head; /* bytes of the first sector before the range */
+	uint32_t tail; /* bytes of the last sector after it */
+};
+
+/* -EINVAL: outside the image. */
+int make_span(const struct volume *, uint64_t offset, uint64_t length, struct span *ret);
+
+/* Whether buf can be used for it as it is. */
+static inline bool is_direct(const struct span *s, const void *buf)
+{
+	return s->head == 0 && s->tail == 0 && (uintptr_t)buf % VOLUME_ALIGNMENT == 0;
+}
+
+/* Once the request has its range. */
+void begin_time(const struct volume *, struct request *);
+/* Lets go of the range, and counts; of a change that failed tells as well. */
+void end_read(struct volume *, struct request *, int rc);
+void end_change(struct volume *, struct request *, int rc);
+
 /*
  * ---- read.c, write.c: whole sectors, aligned buffers, inside what the request holds ---
  *
@@ -103,11 +128,17 @@ struct request {
 /* Shared or owned. */
 int read_sectors(struct volume *, const struct request *, void *buf, sector_t start,
 		 uint64_t count);
+/* What is left to do for an extent whose reading failed with error (positive). */
+int read_failed(struct volume *, const struct request *, const struct extent *, void *buf,
+		int error);
 /* Part of an extent, from where it is (or was, if it is pending). Errors: those of the device. */
 int read_extent(struct volume *, const struct extent *, void *buf);
 /* Owned. */
 int write_sectors(struct volume *, struct request *, const void *buf, sector_t start,
 		  uint64_t count);
+/* The same, where writing the extent in place failed already, with error (positive). */
+int write_after(struct volume *, struct request *, const void *buf, const struct extent *,
+		int error);
 /* -EIO too when main refused some of it and the time of the request is over. */
 int write_zeros(struct volume *, struct request *, sector_t start, uint64_t count);
 

@@ -152,17 +152,38 @@ static int write_extent(struct write_isolation *w)
 	return rc < 0 ? write_failed(w, -rc) : 0;
 }
 
-int write_sectors(struct volume *v, struct request *r, const void *buf, sector_t start,
-		  uint64_t count)
+static struct write_isolation begin_writing(struct volume *v, struct request *r, const void *buf,
+					    struct settlement *settlement)
 {
-	struct settlement settlement = {0};
-	struct write_isolation w = {
+	return (struct write_isolation){
 		.isolation = {r->deadline, write_again, write_bad},
 		.volume = v,
 		.request = r,
 		.data = buf,
-		.settlement = &settlement,
+		.settlement = settlement,
 	};
+}
+
+int write_after(struct volume *v, struct request *r, const void *buf, const struct extent *e,
+		int error)
+{
+	struct settlement settlement = {0};
+	struct write_isolation w = begin_writing(v, r, buf, &settlement);
+	int rc;
+
+	w.extent = *e;
+	rc = write_failed(&w, error);
+	if (rc == 0)
+		rc = settle(v, &settlement);
+	settlement_clear(&settlement);
+	return rc;
+}
+
+int write_sectors(struct volume *v, struct request *r, const void *buf, sector_t start,
+		  uint64_t count)
+{
+	struct settlement settlement = {0};
+	struct write_isolation w = begin_writing(v, r, buf, &settlement);
 	int rc = 0;
 
 	while (rc == 0 && count > 0) {

@@ -9,6 +9,7 @@
 #include "crash.h"
 #include "engine.h"
 #include "memory.h"
+#include "own_io.h"
 #include "spare/spare_impl.h"
 #include "volume/volume_impl.h"
 
@@ -17,7 +18,10 @@ void session_start(struct session *s, uint32_t sector_size, uint64_t sectors)
 	s->sector_size = sector_size;
 	s->sectors = sectors;
 	s->sim = (struct sim){.disk = &s->disk, .sector_size = sector_size};
-	if (!s->buffer && posix_memalign((void **)&s->buffer, VOLUME_ALIGNMENT, 64 * 4096) != 0)
+	if (!s->io)
+		s->io = volume_io_new();
+	if (!s->io ||
+	    (!s->buffer && posix_memalign((void **)&s->buffer, VOLUME_ALIGNMENT, 64 * 4096) != 0))
 		give_up("out of memory");
 	sim_use(&s->sim);
 	sim_reset();
@@ -30,6 +34,7 @@ void session_end(struct session *s)
 	sim_end(&s->sim);
 	disk_clear(&s->disk);
 	free(s->buffer);
+	volume_io_free(s->io);
 	*s = (struct session){0};
 }
 
@@ -131,13 +136,15 @@ static int do_request(struct session *s, const struct op *op, unsigned value)
 	switch (op->kind) {
 	case OP_WRITE:
 		record_fill(&s->record, s->buffer, op->start, op->count, value);
-		return volume_write(s->volume, s->buffer, length, offset);
+		return write_some_way(s->volume, s->buffer, length, offset, s->io,
+				      op->start + value);
 	case OP_ZERO:
 		return volume_zero(s->volume, offset, length);
 	case OP_DISCARD:
 		return volume_discard(s->volume, offset, length);
 	case OP_READ:
-		return volume_read(s->volume, s->buffer, length, offset);
+		return read_some_way(s->volume, s->buffer, length, offset, s->io,
+				     op->start + value);
 	default:
 		return engine_flush(s->volume);
 	}

@@ -44,6 +44,7 @@ struct session {
 	uint32_t sector_size;
 	uint64_t sectors;
 	uint8_t *buffer; /* of 64 sectors */
+	struct volume_io *io;
 };
 
 /* On the disk as it then stands in session.disk; not open yet. */

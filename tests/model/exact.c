@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "audit.h"
+#include "own_io.h"
 #include "random.h"
 #include "rig.h"
 #include "shadow.h"
@@ -30,6 +31,7 @@ struct run {
 	bool scarce; /* few slots: writes may fail for want of them */
 	uint64_t hot_start, hot_sectors;
 	uint8_t *buffer; /* LENGTH_MAX and a page */
+	struct volume_io *io;
 	uint64_t stamp;
 	struct {
 		uint64_t reads, writes, erases, flushes, faults, restarts, unreadable, unwritable,
@@ -146,7 +148,7 @@ static void read_and_check(struct run *r, const struct request *q)
 	int rc;
 
 	memset(q->data, 0xdb, q->length);
-	rc = volume_read(r->rig.volume, q->data, q->length, q->offset);
+	rc = read_some_way(r->rig.volume, q->data, q->length, q->offset, r->io, q->start + q->end);
 	note(r, TRACE_READ, q, rc, "");
 	r->count.reads++;
 	if (rc < 0) {
@@ -196,7 +198,8 @@ static void change(struct run *r, const struct request *q, enum trace_kind kind)
 
 	if (data)
 		fill(r, q);
-	rc = kind == TRACE_WRITE  ? volume_write(v, data, q->length, q->offset)
+	rc = kind == TRACE_WRITE  ? write_some_way(v, data, q->length, q->offset, r->io,
+						   q->start + q->end)
 	     : kind == TRACE_ZERO ? volume_zero(v, q->offset, q->length)
 				  : volume_discard(v, q->offset, q->length);
 	note(r, kind, q, rc, "");
@@ -429,7 +432,8 @@ static void report(const struct run *r, double seconds)
 
 void exact_run(void)
 {
-	struct run r = {.seed = settings.seed, .buffer = rig_buffer(LENGTH_MAX + 4096)};
+	struct run r = {.seed = settings.seed, .buffer = rig_buffer(LENGTH_MAX + 4096),
+			.io = volume_io_new()};
 	struct timespec start;
 
 	clock_gettime(CLOCK_MONOTONIC, &start);
@@ -442,4 +446,5 @@ void exact_run(void)
 	}
 	report(&r, seconds_since(&start));
 	free(r.buffer);
+	volume_io_free(r.io);
 }

@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "linear.h"
+#include "own_io.h"
 #include "random.h"
 #include "rig.h"
 
@@ -46,6 +47,7 @@ struct worker {
 	unsigned number;
 	uint64_t seed, sequence, ops;
 	uint8_t *buffer;
+	struct volume_io *io;
 	struct record *records;
 	size_t count, capacity;
 	uint64_t failed_reads, failed_writes;
@@ -136,7 +138,7 @@ static void do_read(struct worker *w, uint64_t first, uint64_t count)
 	uint32_t size = rig->shape.sector_size;
 	sector_t start = hot_sector(w->race, first);
 	uint64_t called = now_ns(), returned;
-	int rc = volume_read(rig->volume, w->buffer, count * size, start * size);
+	int rc = read_some_way(rig->volume, w->buffer, count * size, start * size, w->io, called);
 
 	returned = now_ns();
 	if (rc < 0) {
@@ -163,7 +165,7 @@ static void do_write(struct worker *w, uint64_t first, uint64_t count, bool zero
 		stamp_sector(w->buffer + i * size, size, value, start + i);
 	called = now_ns();
 	rc = zeros ? volume_zero(rig->volume, start * size, count * size)
-		   : volume_write(rig->volume, w->buffer, count * size, start * size);
+		   : write_some_way(rig->volume, w->buffer, count * size, start * size, w->io, called);
 	returned = now_ns();
 	if (rc < 0) {
 		w->failed_writes++;
@@ -334,7 +336,8 @@ static void start_round(struct race *r)
 
 		*w = (struct worker){.race = r, .number = t, .seed = random_next(&r->seed),
 				     .ops = ROUND_OPS / settings.threads,
-				     .buffer = rig_buffer((uint64_t)SECTORS_MAX * shape.sector_size)};
+				     .buffer = rig_buffer((uint64_t)SECTORS_MAX * shape.sector_size),
+				     .io = volume_io_new()};
 	}
 }
 
@@ -369,6 +372,7 @@ static void end_round(struct race *r)
 		r->ops += w->ops;
 		free(w->records);
 		free(w->buffer);
+		volume_io_free(w->io);
 	}
 	r->ops -= r->workers[settings.threads].ops;
 	rig_end(&r->rig);

@@ -64,7 +64,7 @@ stray=$(cd root && find . -not -type d -not -path './usr/*' -not -path './lib/sy
 
 echo "-- fields"
 depends=$(dpkg-deb -f "$deb" Depends)
-for library in libc6 libfuse3 libsqlite3-0 libsmartcols1 libuuid1 libblkid1 libxxhash0 libjansson4 libseccomp2 mount; do
+for library in libc6 libfuse3 libsqlite3-0 libsmartcols1 libuuid1 libblkid1 libxxhash0 libjansson4 libseccomp2 libaio1 mount; do
   [[ ", $depends" == *", $library"* ]] || fail "does not depend on $library: $depends"
 done
 [ "$(dpkg-deb -f "$deb" Recommends)" = "fuse3, sqlite3" ] || fail "recommends something else"

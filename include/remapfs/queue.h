@@ -1,0 +1,58 @@
+/*
+ * Direct I/O that is under way without a thread waiting for each (libaio).
+ *
+ * Contract 11 holds for it: the kernel ends a process only once its queued I/O is
+ * over (exit_aio), and such I/O keeps the file open, and with it the lock that
+ * whoever comes next waits for (file_device_open). io_uring has no such end.
+ *
+ * For one thread at a time. Nothing waits but device_queue_wait.
+ */
+#ifndef REMAPFS_QUEUE_H
+#define REMAPFS_QUEUE_H
+
+#include "remapfs/device.h"
+
+#include <libaio.h>
+
+struct device_queue;
+
+/* One read or write of the caller's; stays in place until it has come back. */
+struct queued_io {
+	struct iocb iocb; /* the queue's */
+	struct device *device;
+	bool write;
+	size_t length;
+	int result; /* once it has come back: of device_queue_ops.outcome */
+};
+
+/*
+ * At most depth reads and writes at a time. -ENOSYS, -EAGAIN: the kernel has
+ * none, or no more, of it (fs.aio-max-nr); -ENOMEM.
+ */
+int device_queue_new(unsigned depth, struct device_queue **ret);
+
+/* Waits for what is under way, which does not come back. NULL is allowed. */
+void device_queue_free(struct device_queue *);
+
+/*
+ * As device_read and device_write, from device_queue_submit or device_queue_wait
+ * on. false: the device has no descriptor to do that with, nothing was queued.
+ */
+bool device_queue_add(struct device_queue *, struct queued_io *, struct device *, bool write,
+		      void *buf, size_t length, uint64_t offset);
+
+/* Hands what was added to the kernel. */
+void device_queue_submit(struct device_queue *);
+
+/*
+ * Submits, then waits until something has come back, fd (-1: none) is readable or
+ * has an error, or a signal came. Returns how many have come back, into done; there
+ * is room for all. What the kernel did not take has come back with -EAGAIN.
+ */
+unsigned device_queue_wait(struct device_queue *, int fd, bool *ret_readable,
+			   struct queued_io **done);
+
+/* How many were added and have not come back. */
+unsigned device_queue_under_way(const struct device_queue *);
+
+#endif
