@@ -16,7 +16,7 @@ refused() {
   [ "$before" = "$after" ] || fail "$1: refused, but paths or history were changed"
 }
 
-volume_make v.db 1M 64K 128K
+volume_make v.db 1M 64K 64K
 bounded remapctl mark v.db --sectors 7 >/dev/null
 mkdir elsewhere
 mv main.img elsewhere/disk.img
@@ -39,10 +39,11 @@ refused other-size 1 --main larger.img
 refused main-is-spare 1 --main spare2.img
 refused spare-is-main 1 --main elsewhere/disk.img --spare 1=elsewhere/disk.img
 refused other-spare 1 --spare 1=spare2.img
-truncate -s 128K plain.img
+truncate -s 64K plain.img
 refused no-superblock 1 --spare 2=plain.img
-(mkdir other && cd other && volume_make v.db 1M 64K)
+(mkdir other && cd other && volume_make v.db 1M 64K 1M)
 refused other-volume 1 --spare 1=other/spare1.img
+refused main-is-other-spare 1 --main other/spare2.img
 # One of two that cannot be is enough to change neither.
 refused half 1 --main elsewhere/disk.img --spare 2=plain.img
 mkdir folder
