@@ -279,6 +279,11 @@ int store_add_spare(struct store *, const struct store_spare *);
  * or there is none.
  */
 int store_set_spare_state(struct store *, spare_id_t, enum spare_state);
+/*
+ * Where main (ON_MAIN) or a spare is from now on; path is absolute. What store_volume()
+ * and store_spares() say stays as it was.
+ */
+int store_set_path(struct store *, spare_id_t, const char *path);
 /* Slots that are bad already are passed over. */
 int store_add_bad_slots(struct store *, spare_id_t, slot_t first, uint64_t count, int error);
 
@@ -313,6 +318,7 @@ enum event_kind {
 	EVENT_SPARE_RETIRING,  /* one lends no more, and is being emptied */
 	EVENT_SPARE_RETIRED,   /* … holds nothing any more, and is not used */
 	EVENT_SPARE_LOST,      /* one was given up with all that was on it */
+	EVENT_PATH_CHANGED,    /* main or a spare was found somewhere else */
 	EVENT_UNMAPPED,        /* sectors live on main again, written there and verified */
 	EVENT_SCRUB_STARTED,
 	EVENT_SCRUB_PAUSED,    /* by an operator, or because a device is gone */

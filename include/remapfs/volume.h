@@ -198,6 +198,26 @@ bool volume_empty_spares(struct volume *);
  */
 int volume_forget_spare(const char *path, spare_id_t, uint64_t *ret_sectors, struct error *err);
 
+/* ---- main and spares that are somewhere else --------------------------------- */
+
+struct path_change {
+	spare_id_t spare; /* ON_MAIN: main */
+	const char *path;
+};
+
+/*
+ * Tells a volume that is not open where main or spares are now: names of disks
+ * change from one start of the machine to the next. All in one transaction, or
+ * none. A spare is known by its superblock; main has none, so its size has to be
+ * right, and warning gets a line when what was main before is still there. err
+ * has the line. Errors: -ENOENT (no such file, or no spare of that number in
+ * use), -EBADMSG (it is another spare, an older copy of it, or has another
+ * size), -EINVAL (main is a spare or the database, or a number is given twice), -EBUSY,
+ * those of volume_lock, store_open, file_device_open and of the commit.
+ */
+int volume_set_paths(const char *path, const struct path_change *, size_t count,
+		     struct error *warning, struct error *err);
+
 /* ---- sectors that leave main, and come back ---------------------------------- */
 
 /* How far the call came, also when it failed. */
@@ -336,6 +356,7 @@ struct prepare_options {
 	const char *path; /* of the volume, which may be open elsewhere */
 	struct part_spec spare;
 	bool force; /* as in struct create_options */
+	bool *ret_made; /* whether the file was made; may be NULL */
 	bool (*progress)(void *context, const char *what, uint64_t done, uint64_t total);
 	void *context;
 };

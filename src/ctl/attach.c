@@ -20,7 +20,9 @@ static const char attach_help[] =
     "come too late. Needs root.\n"
     "\n"
     "Options:\n"
-    " -h, --help  display this help\n"
+    " -P, --partscan  make devices of its partitions too: the first one of /dev/loop0 is\n"
+    "                 then /dev/loop0p1\n"
+    " -h, --help      display this help\n"
     "\n"
     "Example:\n"
     " dev=$(remapctl attach /mnt/disk) && mkfs.ext4 \"$dev\"\n";
@@ -41,6 +43,7 @@ static const char detach_help[] =
 struct image {
 	char path[PATH_MAX]; /* absolute, without symbolic links */
 	uint32_t sector_size;
+	bool not_mounted; /* the volume, which is why there is no path */
 };
 
 static int set_path(struct image *image, const char *folder, const char *name, struct error *err)
@@ -103,6 +106,7 @@ static int find_by_volume(const char *volume, struct image *image, struct error 
 	image->sector_size = store_volume(store)->sector_size;
 	store_close(store);
 	rc = control_ask(volume, "status", &answer, err);
+	image->not_mounted = rc == -ENOENT || rc == -ECONNREFUSED;
 	if (rc)
 		return rc;
 	path = json_string_value(json_object_get(answer, "image"));
@@ -153,12 +157,13 @@ static int find_dead_image(const char *argument, struct image *image, struct err
 
 /* ---- attach ----------------------------------------------------------------- */
 
-static int attach(const char *argument, const char *device)
+static int attach(const char *argument, const char *device, bool partscan)
 {
 	CLEANUP_FREE struct loop *loops = NULL;
 	struct error err = {0};
 	struct image image = {0};
 	struct loop loop;
+	bool found = false;
 	size_t count;
 
 	if (find_image(argument, &image, &err) || loop_find(image.path, &loops, &count, &err))
@@ -167,21 +172,17 @@ static int attach(const char *argument, const char *device)
 		return refuse_text(
 		    "%.200s is attached already, as %s; use that, or detach it first", image.path,
 		    loops->device);
-	if (loop_attach(image.path, image.sector_size, device, &loop, &err))
+	if (loop_attach(image.path, image.sector_size, device, partscan, &loop, &err))
 		return refuse(&err);
+	if (partscan && loop_find_partitions(&loop, &found, &err)) {
+		loop_detach(&loop, 1, NULL);
+		return refuse(&err);
+	}
+	if (partscan && !found)
+		fprintf(stderr, "remapctl: warning: no partition table was found on %s; make one, with "
+				"sfdisk perhaps, or leave --partscan out\n", loop.device);
 	puts(loop.device);
 	return EXIT_DONE;
-}
-
-/* 0, an exit code, or below 0: help was asked for. */
-static int read_options(int argc, char **argv, int max, const char *const *names)
-{
-	static const struct option longs[] = {{"help", no_argument, NULL, 'h'}, {0}};
-	int c = next_option(argv[0], argc, argv, ":h", longs);
-
-	if (c != -1)
-		return c == 'h' ? -1 : EXIT_MISUSED;
-	return check_operands(argv[0], argc, argv, 1, max, names);
 }
 
 /* It must be a loop device that is free. 0 or the exit code. */
@@ -201,16 +202,24 @@ static int check_device(const char *device)
 
 int run_attach(int argc, char **argv)
 {
+	static const struct option longs[] = {{"partscan", no_argument, NULL, 'P'},
+					      {"help", no_argument, NULL, 'h'},
+					      {0}};
 	static const char *const names[] = {"VOLUME or MOUNTPOINT", "LOOPDEV"};
-	int rc = read_options(argc, argv, 2, names);
-	const char *device = argc > optind + 1 ? argv[optind + 1] : NULL;
+	const char *device;
+	bool partscan = false;
+	int c, rc;
 
-	if (rc)
-		return rc < 0 ? print_help(attach_help) : rc;
-	rc = device ? check_device(device) : 0;
-	if (rc)
-		return rc;
-	return attach(argv[optind], device);
+	while ((c = next_option("attach", argc, argv, ":Ph", longs)) != -1) {
+		if (c != 'P')
+			return c == 'h' ? print_help(attach_help) : EXIT_MISUSED;
+		partscan = true;
+	}
+	rc = check_operands("attach", argc, argv, 1, 2, names);
+	device = argc > optind + 1 ? argv[optind + 1] : NULL;
+	if (rc == 0 && device)
+		rc = check_device(device);
+	return rc ? rc : attach(argv[optind], device, partscan);
 }
 
 /* ---- detach ----------------------------------------------------------------- */
@@ -235,10 +244,13 @@ static int detach_image(const char *argument)
 {
 	CLEANUP_FREE struct loop *loops = NULL;
 	struct error err = {0};
-	struct image image;
+	struct image image = {0};
 	size_t count;
 	int rc = find_image(argument, &image, &err);
 
+	if (image.not_mounted)
+		return refuse_text("%.200s is not mounted, so no loop device of it works; if 'losetup "
+				   "-l' still shows one of its disk.img, name that one", argument);
 	if (rc == -ENOTCONN)
 		rc = find_dead_image(argument, &image, &err);
 	if (rc || loop_find(image.path, &loops, &count, &err))
@@ -252,12 +264,16 @@ static int detach_image(const char *argument)
 
 int run_detach(int argc, char **argv)
 {
+	static const struct option longs[] = {{"help", no_argument, NULL, 'h'}, {0}};
 	static const char *const names[] = {"VOLUME, MOUNTPOINT or LOOPDEV"};
-	int rc = read_options(argc, argv, 1, names);
+	int c = next_option("detach", argc, argv, ":h", longs), rc;
 	struct stat st;
 
+	if (c != -1)
+		return c == 'h' ? print_help(detach_help) : EXIT_MISUSED;
+	rc = check_operands("detach", argc, argv, 1, 1, names);
 	if (rc)
-		return rc < 0 ? print_help(detach_help) : rc;
+		return rc;
 	if (stat(argv[optind], &st) == 0 && S_ISBLK(st.st_mode))
 		return detach_device(argv[optind]);
 	return detach_image(argv[optind]);

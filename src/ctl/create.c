@@ -157,9 +157,10 @@ static void print_summary(const char *path, struct store *store)
 	print_word(stdout, path);
 	printf(" (%s)\n  main    ", volume->uuid);
 	print_word(stdout, volume->main_path);
-	printf(": %s, %" PRIu64 " sectors of %" PRIu32 " bytes\n", main_size, volume->main_sectors,
-	       volume->sector_size);
-	printf("  spares  %zu with %" PRIu64 " slots (%s)\n", count, slots, spare_size);
+	printf(": %s, %" PRIu64 " sector%s of %" PRIu32 " bytes\n", main_size,
+	       volume->main_sectors, plural(volume->main_sectors), volume->sector_size);
+	printf("  spare%-2s %zu with %" PRIu64 " slots (%s)\n", plural(count), count, slots,
+	       spare_size);
 	fputs("Next, mount it on an empty folder:\n  remapfs ", stdout);
 	print_word(stdout, path);
 	fputs(" MOUNTPOINT\n", stdout);

@@ -31,6 +31,7 @@ int run_attach(int argc, char **argv);
 int run_detach(int argc, char **argv);
 int run_add_spare(int argc, char **argv);
 int run_retire_spare(int argc, char **argv);
+int run_set_path(int argc, char **argv);
 int run_mark(int argc, char **argv);
 int run_unmap(int argc, char **argv);
 int run_import(int argc, char **argv);
@@ -58,6 +59,10 @@ int explain_store(const char *volume, int rc, struct error *err); /* returns rc 
 int refuse_store(const char *volume, int rc);
 
 int print_help(const char *text);
+
+/* What a noun, and what its verb, is with so many: "" or "s", "is" or "are". */
+const char *plural(uint64_t count);
+const char *is_or_are(uint64_t count);
 
 /*
  * getopt_long, with its messages turned into ours. shorts begins with ':'.

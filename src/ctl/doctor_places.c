@@ -21,14 +21,16 @@ static void look_at_state(struct doctor *doctor, const struct status *s)
 	else
 		doctor_find(doctor, DOCTOR_PASS, "state", "main, spares and database are there");
 	if (s->totals.pending_sectors)
-		doctor_find(doctor, DOCTOR_WARN, "pending", "%" PRIu64 " sectors are lost: reading "
-			    "them fails; 'remapctl pending' lists them, restore the files that "
-			    "they are of", s->totals.pending_sectors);
+		doctor_find(doctor, DOCTOR_WARN, "pending", "%" PRIu64 " sector%s %s lost: reading "
+			    "fails there; see 'remapctl pending', and restore the files that are "
+			    "there", s->totals.pending_sectors, plural(s->totals.pending_sectors),
+			    is_or_are(s->totals.pending_sectors));
 	else
 		doctor_find(doctor, DOCTOR_PASS, "pending", "no sector is lost");
 	if (s->totals.faults)
-		doctor_find(doctor, DOCTOR_WARN, "faults", "%" PRIu64 " sectors are simulated as "
-			    "bad; end that with 'remapctl inject VOLUME clear'", s->totals.faults);
+		doctor_find(doctor, DOCTOR_WARN, "faults", "%" PRIu64 " sector%s %s simulated as "
+			    "bad; end that with 'remapctl inject VOLUME clear'", s->totals.faults,
+			    plural(s->totals.faults), is_or_are(s->totals.faults));
 }
 
 static void look_at_daemon(struct doctor *doctor, const struct status *s)
@@ -116,7 +118,8 @@ static void compare_spare(struct doctor *doctor, const struct store_spare *spare
 
 	if (rc < 0)
 		doctor_find(doctor, DOCTOR_FAIL, "spare-disk", "spare %" PRIu32 " cannot be found: "
-			    "%s; give it back its place", spare->id, strerror(-rc));
+			    "%s; give it back its place, or see 'remapctl set-path'", spare->id,
+			    strerror(-rc));
 	else if (shared == DISKS_APART)
 		doctor_find(doctor, DOCTOR_PASS, "spare-disk",
 			    "spare %" PRIu32 " is on another disk than main", spare->id);

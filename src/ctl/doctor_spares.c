@@ -23,13 +23,15 @@ static void look_at_size(struct doctor *doctor, const struct status *s)
 		doctor_find(doctor, DOCTOR_FAIL, "spare-size", "no slot is free: writes to the "
 			    "next bad sector fail; add one with 'remapctl add-spare'");
 	else if (s->free_slots < wanted)
-		doctor_find(doctor, DOCTOR_WARN, "spare-size", "%" PRIu64 " free slots are less "
+		doctor_find(doctor, DOCTOR_WARN, "spare-size", "%" PRIu64 " free slot%s %s less "
 			    "than one for %d sectors of main, which is little; 'remapctl "
-			    "add-spare', %" PRIu64 " slots or more", s->free_slots, MAIN_PER_SLOT,
-			    wanted);
+			    "add-spare', %" PRIu64 " slots or more", s->free_slots,
+			    plural(s->free_slots), is_or_are(s->free_slots), MAIN_PER_SLOT, wanted);
 	else
-		doctor_find(doctor, DOCTOR_PASS, "spare-size", "%" PRIu64 " slots are free, for "
-			    "%" PRIu64 " sectors of main", s->free_slots, s->volume->main_sectors);
+		doctor_find(doctor, DOCTOR_PASS, "spare-size", "%" PRIu64 " slot%s %s free, for "
+			    "%" PRIu64 " sector%s of main", s->free_slots, plural(s->free_slots),
+			    is_or_are(s->free_slots), s->volume->main_sectors,
+			    plural(s->volume->main_sectors));
 }
 
 static void look_at_slots(struct doctor *doctor, const struct status *s, size_t i)

@@ -73,7 +73,9 @@ static void look_at_conf(struct doctor *doctor)
 
 	if (conf)
 		fclose(conf);
-	if (allowed)
+	if (geteuid() == 0)
+		doctor_find(doctor, DOCTOR_PASS, "allow-other", "root enters what root mounts");
+	else if (allowed)
 		doctor_find(doctor, DOCTOR_PASS, "allow-other",
 			    FUSE_CONF " lets users open their mounts to root");
 	else

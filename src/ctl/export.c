@@ -23,7 +23,8 @@ static const char help_text[] =
     "when the list is complete.\n"
     "\n"
     "Formats:\n"
-    " badblocks  a number of a block a line, for e2fsck -l and mke2fs -l\n"
+    " badblocks  a number of a block a line; for e2fsck -l and mke2fs -l with -b the\n"
+    "              block size of the file system, which they count in\n"
     " ddrescue   a mapfile of GNU ddrescue over all of main: '-' for what is listed,\n"
     "              '+' for the rest\n"
     " json       {\"sector_size\", \"main_sectors\", \"bad_sectors\": [{\"sector\",\n"
@@ -34,8 +35,8 @@ static const char help_text[] =
     " -f, --format <format>    the format of the list\n"
     "     --state <state>      which sectors: pending, remapped or both (default: pending\n"
     "                            for ddrescue, since disk.img has the others, or both)\n"
-    " -b, --block-size <size>  of badblocks: the size of a block (default 1024); a block\n"
-    "                            is listed when any of it is bad\n"
+    " -b, --block-size <size>  of badblocks: the size of a block; one is listed when any\n"
+    "                            of it is bad (default: 1024, if nothing else is listed)\n"
     " -h, --help               display this help\n"
     "\n"
     "Example, to copy disk.img without trying what is lost:\n"
@@ -126,9 +127,10 @@ static int check_blocks(struct export *x, struct error *err)
 	if (f.inside == UINT64_MAX)
 		return 0;
 	return error_set(err, EINVAL, "sector %" PRIu64 " is bad, but not all of its block of %" PRIu32
-			 " bytes; use -b %" PRIu32 " for exactly the bad sectors, or -b %" PRIu32
-			 " for every block that has one", f.inside, x->disk.block_size,
-			 x->disk.sector_size, x->disk.block_size);
+			 " bytes, the default of badblocks; for e2fsck -l and mke2fs -l use -b with "
+			 "the block size of the file system (mostly 4096), or -b %" PRIu32 " for "
+			 "exactly the bad sectors", f.inside, x->disk.block_size,
+			 x->disk.sector_size);
 }
 
 static int write_list(struct export *x, FILE *to, struct error *err)

@@ -80,8 +80,8 @@ static void judge_state(struct verdict *v, const struct status *s)
 	if (strcmp(s->state, "failed") == 0 || strcmp(s->state, "full") == 0)
 		find(v, HEALTH_CRITICAL, "%s: %.400s", s->state, s->trouble.text);
 	if (s->totals.faults)
-		find(v, HEALTH_WARNING, "%" PRIu64 " sectors are simulated as bad",
-		     s->totals.faults);
+		find(v, HEALTH_WARNING, "%" PRIu64 " sector%s %s simulated as bad",
+		     s->totals.faults, plural(s->totals.faults), is_or_are(s->totals.faults));
 }
 
 static void judge_free(struct verdict *v, const struct status *s, const struct limits *limits)
@@ -97,11 +97,14 @@ static void judge_free(struct verdict *v, const struct status *s, const struct l
 static void judge_pending(struct verdict *v, const struct status *s, const struct limits *limits)
 {
 	uint64_t pending = s->totals.pending_sectors;
+	enum health health = limits->pending_critical && pending >= limits->pending_critical
+				     ? HEALTH_CRITICAL
+			     : limits->pending_warning && pending >= limits->pending_warning
+				     ? HEALTH_WARNING : HEALTH_OK;
 
-	if (limits->pending_critical && pending >= limits->pending_critical)
-		find(v, HEALTH_CRITICAL, "%" PRIu64 " sectors are lost until written", pending);
-	else if (limits->pending_warning && pending >= limits->pending_warning)
-		find(v, HEALTH_WARNING, "%" PRIu64 " sectors are lost until written", pending);
+	if (health != HEALTH_OK)
+		find(v, health, "%" PRIu64 " sector%s %s lost until written", pending,
+		     plural(pending), is_or_are(pending));
 }
 
 static void judge_daemon(struct verdict *v, const struct status *s, const struct limits *limits)

@@ -116,7 +116,10 @@ static int import(struct import *i)
 	if (warning.text[0])
 		fprintf(stderr, "remapctl: warning: %s\n", warning.text);
 	if (i->dry) {
-		printf("%" PRIu64 " sectors in %zu pieces\n", count_sectors(ranges, count), count);
+		uint64_t sectors = count_sectors(ranges, count);
+
+		printf("%" PRIu64 " sector%s in %zu piece%s\n", sectors, plural(sectors), count,
+		       plural(count));
 		return EXIT_DONE;
 	}
 	rc = mark_sectors(&i->move, ranges, count, shape.sector_size);

@@ -140,12 +140,25 @@ static int inject_list(const char *volume, int argc, char **argv)
 	return rc ? rc : show_table(volume, STORE_FAULTS, "faults", &options, &all);
 }
 
+struct action {
+	const char *name;
+	int (*run)(const char *volume, int argc, char **argv);
+};
+
+static const struct action actions[] = {
+    {"add", inject_add}, {"list", inject_list}, {"clear", inject_clear}};
+
+static const struct action *find_action(const char *word)
+{
+	for (size_t i = 0; i < sizeof(actions) / sizeof(*actions); i++)
+		if (strcmp(word, actions[i].name) == 0)
+			return &actions[i];
+	return NULL;
+}
+
 int run_inject(int argc, char **argv)
 {
-	static const struct {
-		const char *name;
-		int (*run)(const char *volume, int argc, char **argv);
-	} actions[] = {{"add", inject_add}, {"list", inject_list}, {"clear", inject_clear}};
+	const struct action *action;
 
 	if (argc > 1 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0))
 		return print_help(help_text);
@@ -156,10 +169,13 @@ int run_inject(int argc, char **argv)
 						 : "the action is missing: add, list or clear");
 	if (!*argv[1])
 		return misuse("inject", "VOLUME is empty");
-	for (size_t i = 0; i < sizeof(actions) / sizeof(*actions); i++)
-		if (strcmp(argv[2], actions[i].name) == 0)
-			return actions[i].run(argv[1], argc - 2, argv + 2);
+	action = find_action(argv[2]);
+	if (action)
+		return action->run(argv[1], argc - 2, argv + 2);
 	if (strcmp(argv[2], "-h") == 0 || strcmp(argv[2], "--help") == 0)
 		return print_help(help_text);
+	if (find_action(argv[1]))
+		return misuse("inject", "the volume comes first: remapctl inject %s %s",
+			      argv[2][0] == '-' ? "VOLUME" : argv[2], argv[1]);
 	return misuse("inject", "unknown action '%.60s'; it is add, list or clear", argv[2]);
 }

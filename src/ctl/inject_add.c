@@ -255,7 +255,7 @@ static void describe(const struct request *request, uint64_t sectors, char *buf,
 	if (is_drawn(&request->choice))
 		snprintf(seed, sizeof(seed), " (seed %" PRIu64 ")", request->choice.seed);
 	snprintf(buf, size, "%" PRIu64 " sector%s of %s: %s %s%s%s%s%s", sectors,
-		 sectors == 1 ? "" : "s", place, on[fault->on],
+		 plural(sectors), place, on[fault->on],
 		 fault->error ? "fail with " : "succeed",
 		 fault->error ? errno_name(fault->error) : "", delay, life, seed);
 }

@@ -155,15 +155,18 @@ static int start(const struct run *run, const char *const *argv, pid_t *ret_chil
 	/* posix_spawn does not write to the words; its prototype is older than const. */
 	char *const *words = (char *const *)(uintptr_t)argv;
 
-	static const char *const places[] = {"losetup", "/usr/sbin/losetup", "/sbin/losetup"};
+	static const char *const folders[] = {"", "/usr/sbin/", "/sbin/"};
 	posix_spawn_file_actions_t actions;
+	char path[64];
 	int code = ENOENT;
 
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, run->out, STDOUT_FILENO);
 	posix_spawn_file_actions_adddup2(&actions, run->err, STDERR_FILENO);
-	for (size_t i = 0; i < 3 && code == ENOENT; i++)
-		code = posix_spawnp(ret_child, places[i], &actions, NULL, words, environ);
+	for (size_t i = 0; i < 3 && code == ENOENT; i++) {
+		snprintf(path, sizeof(path), "%s%s", folders[i], argv[0]);
+		code = posix_spawnp(ret_child, path, &actions, NULL, words, environ);
+	}
 	posix_spawn_file_actions_destroy(&actions);
 	return -code;
 }
@@ -186,26 +189,35 @@ static int explain(const struct run *run, const char *image, struct error *err)
 			 text[0] ? text : "losetup failed", remedy);
 }
 
-/* Runs losetup to its end; the first line it printed is in device. */
+/* Runs a program to its end. *ret_done: it says that it did what it should. */
+static int run_to_end(const struct run *run, const char *const *argv, bool *ret_done,
+		      struct error *err)
+{
+	pid_t child;
+	int status = -1, rc = start(run, argv, &child);
+
+	if (rc)
+		return error_set(err, -rc, "cannot run %s: %s; install util-linux", argv[0],
+				 strerror(-rc));
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	*ret_done = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	return 0;
+}
+
+/* The first line that losetup printed is in device. */
 static int run_losetup(const char *const *argv, const char *image, char *device, size_t size,
 		       struct error *err)
 {
 	struct run run = {-1, -1};
-	pid_t child;
-	int status = -1, rc = open_run(&run);
+	bool done = false;
+	int rc = open_run(&run);
 
-	if (!rc)
-		rc = start(&run, argv, &child);
-	if (rc) {
-		close_run(&run);
-		return error_set(err, -rc, "cannot run losetup: %s; install util-linux",
-				 strerror(-rc));
-	}
-	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-		;
-	if (!WIFEXITED(status) || WEXITSTATUS(status))
+	rc = rc ? error_set(err, -rc, "not enough memory; end other programs first")
+		: run_to_end(&run, argv, &done, err);
+	if (!rc && !done)
 		rc = explain(&run, image, err);
-	else
+	else if (!rc)
 		first_line(run.out, device, size);
 	close_run(&run);
 	return rc;
@@ -231,13 +243,13 @@ static int check(const struct loop *loop, const char *image, uint32_t sector_siz
 	return 0;
 }
 
-int loop_attach(const char *image, uint32_t sector_size, const char *device, struct loop *ret,
-		struct error *err)
+int loop_attach(const char *image, uint32_t sector_size, const char *device, bool partscan,
+		struct loop *ret, struct error *err)
 {
 	char size[16], shown[64] = "";
 	const char *const argv[] = {
-	    "losetup", "--direct-io=on",           "--sector-size", size, "--nooverlap",
-	    "--show",  device ? device : "--find", image,           NULL};
+	    "losetup", "--direct-io=on", "--sector-size", size, "--nooverlap", "--show",
+	    device ? device : "--find", image, partscan ? "--partscan" : NULL, NULL};
 	struct loop loop;
 	int rc;
 
@@ -257,6 +269,19 @@ int loop_attach(const char *image, uint32_t sector_size, const char *device, str
 	}
 	*ret = loop;
 	return 0;
+}
+
+/* Not every kernel reads every partition table, but partx does. */
+int loop_find_partitions(const struct loop *loop, bool *ret_found, struct error *err)
+{
+	const char *const argv[] = {"partx", "--update", loop->device, NULL};
+	struct run run = {-1, -1};
+	int rc = open_run(&run);
+
+	rc = rc ? error_set(err, -rc, "not enough memory; end other programs first")
+		: run_to_end(&run, argv, ret_found, err);
+	close_run(&run);
+	return rc;
 }
 
 /* ---- detaching -------------------------------------------------------------- */

@@ -27,10 +27,14 @@ bool loop_is_direct(const struct loop *);
 /*
  * Runs losetup(8) for image, on device or (NULL) on the first that is free, and
  * makes sure that direct I/O is on and the sectors have sector_size bytes;
- * otherwise nothing stays attached.
+ * otherwise nothing stays attached. With partscan it may have partitions, which go
+ * when it is detached.
  */
-int loop_attach(const char *image, uint32_t sector_size, const char *device, struct loop *ret,
-		struct error *err);
+int loop_attach(const char *image, uint32_t sector_size, const char *device, bool partscan,
+		struct loop *ret, struct error *err);
+
+/* Makes its partitions devices. *ret_found: it has a partition table that can be read. */
+int loop_find_partitions(const struct loop *, bool *ret_found, struct error *err);
 
 /*
  * Detaches all of them, or none when one is mounted or otherwise held (-EBUSY)

@@ -13,6 +13,7 @@ static const struct command commands[] = {
     {"create", run_create, "make a volume from a main disk image and spares"},
     {"check", run_check, "compare database and spares, and repair them"},
     {"rebuild", run_rebuild, "make a lost database anew from main and spares"},
+    {"set-path", run_set_path, "tell a volume where main or a spare is now"},
     {NULL, NULL, "Look at it: remapctl-look(8)"},
     {"status", run_status, "show the state of a volume, its spares and its daemon"},
     {"list", run_list, "list the sectors that live on a spare"},

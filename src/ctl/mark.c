@@ -107,16 +107,19 @@ static const char unmap_help[] =
 static int tell_unmapped(const struct move *m, int rc, const struct error *err)
 {
 	if (!m->quiet)
-		printf("%" PRIu64 " sectors are on main again\n", m->done.moved);
+		printf("%" PRIu64 " sector%s %s on main again\n", m->done.moved, plural(m->done.moved),
+		       is_or_are(m->done.moved));
 	fflush(stdout);
 	if (rc < 0)
 		return refuse(err);
 	if (m->done.lost)
-		refuse_text("%" PRIu64 " sectors could not be read from their spare and are pending; "
-			    "write them anew", m->done.lost);
+		refuse_text("%" PRIu64 " sector%s could not be read from the spares and %s pending; "
+			    "write %s anew", m->done.lost, plural(m->done.lost),
+			    is_or_are(m->done.lost), m->done.lost == 1 ? "it" : "them");
 	if (m->done.left)
-		refuse_text("%" PRIu64 " sectors stay on the spares, since main does not hold them; "
-			    "repair or replace main", m->done.left);
+		refuse_text("%" PRIu64 " sector%s stay%s on the spares, since main does not hold %s; "
+			    "repair or replace main", m->done.left, plural(m->done.left),
+			    m->done.left == 1 ? "s" : "", m->done.left == 1 ? "it" : "them");
 	return m->done.lost || m->done.left ? EXIT_REFUSED : EXIT_DONE;
 }
 

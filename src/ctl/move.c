@@ -178,10 +178,11 @@ int mark_sectors(struct move *m, struct sector_range *ranges, size_t count, uint
 	m->command = "mark";
 	rc = move_sectors(m, ranges, count, sector_size, &err);
 	if (!m->quiet)
-		printf("%" PRIu64 " sectors: %" PRIu64 " moved to the spares, %" PRIu64
-		       " could not be read and are pending", total, m->done.moved, m->done.lost);
+		printf("%" PRIu64 " sector%s: %" PRIu64 " moved to the spares, %" PRIu64
+		       " could not be read and %s pending", total, plural(total), m->done.moved,
+		       m->done.lost, is_or_are(m->done.lost));
 	if (!m->quiet && rc == 0)
-		printf(", %" PRIu64 " were known before", total - m->done.moved - m->done.lost);
+		printf(", %" PRIu64 " known before", total - m->done.moved - m->done.lost);
 	if (!m->quiet)
 		printf("\n");
 	fflush(stdout);

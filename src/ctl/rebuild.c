@@ -129,14 +129,14 @@ static int rebuild(const struct request *request)
 	if (volume_rebuild(&request->rebuild, &result, &err))
 		return refuse(&err);
 	if (result.damaged)
-		fprintf(stderr, "remapctl: warning: %" PRIu64 " descriptors were damaged; check what "
-				"is on the image\n", result.damaged);
+		fprintf(stderr, "remapctl: warning: %" PRIu64 " descriptor%s damaged; check what is on "
+				"the image\n", result.damaged, result.damaged == 1 ? " was" : "s were");
 	if (request->quiet)
 		return EXIT_DONE;
 	fputs("Volume ", stdout);
 	print_word(stdout, request->rebuild.path);
-	printf(": %" PRIu64 " sectors are remapped, %" PRIu64 " pending\n", result.remapped,
-	       result.pending);
+	printf(": %" PRIu64 " sector%s %s remapped, %" PRIu64 " pending\n", result.remapped,
+	       plural(result.remapped), is_or_are(result.remapped), result.pending);
 	return EXIT_DONE;
 }
 

@@ -396,6 +396,9 @@ int run_scrub(int argc, char **argv)
 	rc = check_operands("scrub", argc, argv, 1, 2, names);
 	if (rc)
 		return rc;
+	if (argc - optind == 2 && is_action(argv[optind]) && !is_action(argv[optind + 1]))
+		return misuse("scrub", "the volume comes first: remapctl scrub %.200s %s",
+			      argv[optind + 1], argv[optind]);
 	s.path = argv[optind];
 	s.action = argc - optind == 2 ? argv[optind + 1] : "status";
 	rc = check(&s);

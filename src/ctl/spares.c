@@ -104,6 +104,16 @@ static int add(const char *path, const struct store_spare *spare, struct error *
 	return is_no_daemon(rc) ? add_here(path, spare, err) : rc;
 }
 
+/*
+ * Whether it is certain that the volume did not take it: a daemon that was asked and
+ * gave no answer may have, and so may a commit that failed.
+ */
+static bool is_refusal(int rc)
+{
+	return rc != -EINPROGRESS && rc != -ETIMEDOUT && rc != -EPROTO && rc != -EPIPE &&
+	       rc != -ECONNRESET;
+}
+
 static void print_added(const struct store_spare *spare)
 {
 	char size[32];
@@ -118,9 +128,11 @@ static int prepare_and_add(struct prepare_options *options, bool quiet)
 	struct error err = {0}, warning = {0};
 	struct store_spare spare = {0};
 	struct progress progress;
+	bool made = false;
 	int rc;
 
 	progress_begin(&progress, quiet);
+	options->ret_made = &made;
 	options->progress = progress_show;
 	options->context = &progress;
 	rc = volume_prepare_spare(options, &spare, &warning, &err);
@@ -132,6 +144,8 @@ static int prepare_and_add(struct prepare_options *options, bool quiet)
 	rc = add(options->path, &spare, &err);
 	if (rc == 0 && !quiet)
 		print_added(&spare);
+	if (rc < 0 && made && is_refusal(rc))
+		unlink(spare.path);
 	free(spare.path);
 	return rc < 0 ? refuse(&err) : EXIT_DONE;
 }
@@ -276,6 +290,16 @@ static int wait_for_end(struct retirement *r)
 	}
 }
 
+static void print_lost(const struct retirement *r, uint64_t sectors)
+{
+	printf("spare %" PRIu32 " is given up; ", r->id);
+	if (sectors == 0)
+		printf("no sector was on it\n");
+	else
+		printf("%" PRIu64 " sector%s lost with it: reading fails there until it is written; "
+		       "'remapctl pending' lists where\n", sectors, sectors == 1 ? " is" : "s are");
+}
+
 static int wait_and_tell(struct retirement *r)
 {
 	int rc;
@@ -283,10 +307,10 @@ static int wait_and_tell(struct retirement *r)
 	progress_begin(&r->progress, r->quiet);
 	rc = wait_for_end(r);
 	progress_end(&r->progress);
-	if (rc == EXIT_DONE && !r->quiet)
-		printf("spare %" PRIu32 " %s\n", r->id,
-		       r->lost ? "is given up; its sectors fail until they are written"
-			       : "is empty and retired: it can be taken away");
+	if (rc == EXIT_DONE && !r->quiet && r->lost)
+		print_lost(r, r->most);
+	else if (rc == EXIT_DONE && !r->quiet)
+		printf("spare %" PRIu32 " is empty and retired: it can be taken away\n", r->id);
 	return rc;
 }
 
@@ -311,17 +335,21 @@ static int forget_here(const struct retirement *r)
 	if (volume_forget_spare(r->path, r->id, &sectors, &err) < 0)
 		return refuse(&err);
 	if (!r->quiet)
-		printf("spare %" PRIu32 " is given up; %" PRIu64 " sectors that were on it fail until "
-		       "they are written\n", r->id, sectors);
+		print_lost(r, sectors);
 	return EXIT_DONE;
 }
 
 static int retire(struct retirement *r)
 {
 	struct error err = {0};
-	int rc = ask(r->path, json_pack("{s:s, s:I, s:b}", "command", "retire-spare", "id",
-					(json_int_t)r->id, "lost", r->lost), -1, &err);
+	enum spare_state state;
+	int rc;
 
+	/* A daemon that gives one up may be done before it is asked how far it is. */
+	if (look_at(r, &state, &r->most, &err) < 0)
+		return refuse(&err);
+	rc = ask(r->path, json_pack("{s:s, s:I, s:b}", "command", "retire-spare", "id",
+					(json_int_t)r->id, "lost", r->lost), -1, &err);
 	if (is_no_daemon(rc))
 		return r->lost ? forget_here(r) : retire_here(r);
 	if (rc < 0)

@@ -104,7 +104,8 @@ static bool is_missing(struct status *status)
 	struct stat st;
 
 	if (stat(status->volume->main_path, &st) < 0) {
-		error_set(&status->trouble, errno, "main '%s': %s; give it back its place",
+		error_set(&status->trouble, errno, "main '%s': %s; give it back its place, or "
+			  "tell the volume its path with 'remapctl set-path --main'",
 			  status->volume->main_path, strerror(errno));
 		return true;
 	}
@@ -117,7 +118,8 @@ static bool is_missing(struct status *status)
 	for (size_t i = 0; i < status->spare_count; i++) {
 		if (spare_has_left(&status->spares[i]) || stat(status->spares[i].path, &st) == 0)
 			continue;
-		error_set(&status->trouble, errno, "spare '%s': %s; give it back its place",
+		error_set(&status->trouble, errno, "spare '%s': %s; give it back its place, or "
+			  "tell the volume its path with 'remapctl set-path --spare'",
 			  status->spares[i].path, strerror(errno));
 		return true;
 	}
@@ -261,11 +263,6 @@ static void line(const char *key, const char *format, ...)
 	printf("%-10s  %s\n", key, text);
 }
 
-static const char *plural(uint64_t count)
-{
-	return count == 1 ? "" : "s";
-}
-
 static void print_daemon(const struct status *status)
 {
 	if (status->no_daemon) {
@@ -325,9 +322,9 @@ static void print_lines(const struct status *status)
 	line("state", "%s%s%s", status->state, status->trouble.text[0] ? ": " : "",
 	     status->trouble.text);
 	line("main", "%s", volume->main_path);
-	line("size", "%s, %" PRIu64 " sectors of %" PRIu32 " bytes",
+	line("size", "%s, %" PRIu64 " sector%s of %" PRIu32 " bytes",
 	     format_size(size, volume->main_sectors * volume->sector_size), volume->main_sectors,
-	     volume->sector_size);
+	     plural(volume->main_sectors), volume->sector_size);
 	line("remapped", "%" PRIu64 " sector%s", totals->remapped_sectors,
 	     plural(totals->remapped_sectors));
 	line("pending", "%" PRIu64 " sector%s", totals->pending_sectors,
@@ -512,7 +509,7 @@ int run_status(int argc, char **argv)
 					      {"help", no_argument, NULL, 'h'},
 					      {0}};
 	static const char *const names[] = {"VOLUME"};
-	uint64_t seconds = 0;
+	uint64_t seconds = 0, number;
 	bool json = false;
 	int c, rc;
 
@@ -526,6 +523,10 @@ int run_status(int argc, char **argv)
 		if (rc)
 			return rc;
 	}
+	if (seconds && argc - optind == 2 && parse_number(argv[optind], 1, WATCH_SECONDS_MAX, &number,
+							  NULL) == 0)
+		return misuse("status", "'%.60s' belongs to --watch: write --watch=%.60s", argv[optind],
+			      argv[optind]);
 	rc = check_operands("status", argc, argv, 1, 1, names);
 	if (rc)
 		return rc;

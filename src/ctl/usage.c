@@ -87,6 +87,16 @@ int print_help(const char *text)
 	return EXIT_DONE;
 }
 
+const char *plural(uint64_t count)
+{
+	return count == 1 ? "" : "s";
+}
+
+const char *is_or_are(uint64_t count)
+{
+	return count == 1 ? "is" : "are";
+}
+
 /* ---- options ---------------------------------------------------------------- */
 
 static const char *long_name(const struct option *longs, int value)

@@ -59,7 +59,9 @@ static int check_identity(struct spare *s, bool *ret_damaged, struct error *err)
 	s->older = copy[0].error < 0 ? 0 : 1;
 	if (!spare_same(&copy[!s->older].identity, expected))
 		return error_set(err, EBADMSG, "spare %u belongs to another volume or is another "
-				 "spare; give the right file back its place", expected->id);
+				 "spare; give the right file back its place, or tell the volume the "
+				 "path that it has now with 'remapctl set-path --spare'",
+				 expected->id);
 	*ret_damaged = copy[0].error < 0 || copy[1].error < 0 ||
 		       !spare_same(&copy[s->older].identity, expected);
 	if (!*ret_damaged && copy[s->older].confirmed > copy[!s->older].confirmed)

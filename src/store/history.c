@@ -33,6 +33,7 @@ static const char *const names[] = {
 	[EVENT_SPARE_RETIRING] = "spare_retiring",
 	[EVENT_SPARE_RETIRED] = "spare_retired",
 	[EVENT_SPARE_LOST] = "spare_lost",
+	[EVENT_PATH_CHANGED] = "path_changed",
 	[EVENT_UNMAPPED] = "unmapped",
 	[EVENT_SCRUB_STARTED] = "scrub_started",
 	[EVENT_SCRUB_PAUSED] = "scrub_paused",

@@ -23,6 +23,7 @@ static const char *const sql[SQL_COUNT] = {
 			      " sector_size, opens) VALUES (1, ?, " NOW ", ?, ?, ?, ?)",
 	[SQL_VOLUME_READ] = "SELECT uuid, main_path, main_sectors, sector_size, opens FROM volume",
 	[SQL_VOLUME_COUNT_OPEN] = "UPDATE volume SET opens = opens + 1 RETURNING opens",
+	[SQL_VOLUME_PATH] = "UPDATE volume SET main_path = ?",
 	[SQL_MAP_SUM_READ] = "SELECT map_sum FROM volume",
 	/* SQLite has no exclusive or. Neither half overflows. */
 	[SQL_MAP_SUM_CHANGE] = "UPDATE volume SET map_sum = (map_sum | ?1) - (map_sum & ?1)",
@@ -37,6 +38,7 @@ static const char *const sql[SQL_COUNT] = {
 	[SQL_SPARE_READ] = "SELECT id, uuid, path, \"offset\", length, slots, state FROM spare"
 			   " ORDER BY id",
 	[SQL_SPARE_STATE] = "UPDATE spare SET state = ?2 WHERE id = ?1",
+	[SQL_SPARE_PATH] = "UPDATE spare SET path = ?2 WHERE id = ?1",
 	[SQL_SPARE_USAGE] = "SELECT used, bad FROM spare_usage WHERE id = ?",
 	[SQL_REMAP_INSERT] = "INSERT INTO remap (main_sector, sectors, spare_id, slot, sequence,"
 			     " error, at) VALUES (?, ?, ?, ?, ?, ?, coalesce(?, " NOW "))",

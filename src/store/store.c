@@ -300,6 +300,13 @@ int store_set_spare_state(struct store *s, spare_id_t id, enum spare_state state
 	return rc == 0 && sqlite3_changes(s->db) == 0 ? -EEXIST : rc;
 }
 
+int store_set_path(struct store *s, spare_id_t spare, const char *path)
+{
+	if (spare == ON_MAIN)
+		return store_run(s, store_bind(s, SQL_VOLUME_PATH, "t", path));
+	return store_run(s, store_bind(s, SQL_SPARE_PATH, "it", (int64_t)spare, path));
+}
+
 static int read_spares(struct store *s)
 {
 	sqlite3_stmt *row = store_statement(s, SQL_SPARE_READ);

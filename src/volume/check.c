@@ -90,12 +90,22 @@ static int check_database(struct check *c)
 	return rc < 0 ? out_of_memory(c) : 0;
 }
 
+static int open_part(struct check *c, const char *path, const struct file_device_options *o,
+		     struct device **ret)
+{
+	int rc = parts_open_device(c->options->parts, path, o, ret, c->err);
+
+	return rc != -ENOENT ? rc : error_set(c->err, ENOENT, "%s '%s' is not there; give it back its "
+			"place, or tell the volume the path that it has now with 'remapctl set-path'",
+			o->role, path);
+}
+
 static int open_main(struct check *c)
 {
 	const struct store_volume *v = store_volume(c->store);
 	struct file_device_options o = {.role = "main", .read_only = true};
 	uint64_t size = v->main_sectors * v->sector_size;
-	int rc = parts_open_device(c->options->parts, v->main_path, &o, &c->main, c->err);
+	int rc = open_part(c, v->main_path, &o, &c->main);
 
 	if (rc == 0 && c->main->geometry.size != size)
 		rc = error_set(c->err, EBADMSG, "main '%s' has %llu bytes, the volume was made for "
@@ -191,7 +201,7 @@ static int open_spare(struct check *c, const struct store_spare *infos, size_t i
 				 "uuid); make it anew with 'remapctl rebuild --force'", info->id);
 	if (!spare_is_here(info))
 		return 0;
-	rc = parts_open_device(c->options->parts, info->path, &o, &d, c->err);
+	rc = open_part(c, info->path, &o, &d);
 	if (rc < 0)
 		return rc;
 	if (wrap(c, &d, info->id) < 0) {

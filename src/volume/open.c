@@ -63,11 +63,16 @@ static int open_main(struct volume *v, struct error *err)
 	struct device *d;
 	int rc = parts_open_device(v->options.parts, info->main_path, &o, &d, err);
 
+	if (rc == -ENOENT)
+		return error_set(err, ENOENT, "main '%s' is not there; give it back its place, or if it "
+				 "has another path now tell the volume with 'remapctl set-path --main'",
+				 info->main_path);
 	if (rc < 0)
 		return rc;
 	if (d->geometry.size != bytes_of(v, v->sectors)) {
 		rc = error_set(err, EBADMSG, "main '%s' has %llu bytes, the volume was made for "
-			       "%llu; give the right file back its place", info->main_path,
+			       "%llu; give the right file back its place, or tell the volume the path "
+			       "that main has now with 'remapctl set-path --main'", info->main_path,
 			       (unsigned long long)d->geometry.size,
 			       (unsigned long long)bytes_of(v, v->sectors));
 	} else if (d->geometry.block_size > v->sector_size) {
@@ -96,8 +101,9 @@ int open_one_spare(struct volume *v, const struct store_spare *info,
 
 	if (rc == -ENOENT)
 		return error_set(err, ENOENT, "spare %u '%s' is not there; give it back its place, "
-				 "or if it is lost for ever give it up with 'remapctl retire-spare "
-				 "--lost'", info->id, info->path);
+				 "tell the volume the path that it has now with 'remapctl set-path "
+				 "--spare', or if it is lost for ever give it up with 'remapctl "
+				 "retire-spare --lost'", info->id, info->path);
 	if (rc < 0)
 		return rc;
 	if (d->geometry.block_size > v->sector_size) {

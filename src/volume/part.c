@@ -34,6 +34,20 @@ char *part_absolute(const char *path)
 	return result;
 }
 
+/* A name of a disk that is not there: a file of that name would be in memory only. */
+static bool is_among_devices(const char *path)
+{
+	CLEANUP_FREE char *folder = strdup(path);
+	struct stat here, devices;
+
+	if (!folder || strncmp(path, "/dev/", 5) != 0)
+		return false;
+	*strrchr(folder, '/') = 0;
+	/* /dev/shm is a file system of its own, and for files. */
+	return stat(folder, &here) == 0 && stat("/dev", &devices) == 0 &&
+	       here.st_dev == devices.st_dev;
+}
+
 int part_find(struct part *p, struct error *err)
 {
 	struct stat st;
@@ -59,6 +73,10 @@ int part_find(struct part *p, struct error *err)
 	if (!p->path)
 		return error_set(err, errno, "cannot use %s '%s': %s; check the path", p->role,
 				 p->spec->path, strerror(errno));
+	if (p->missing && is_among_devices(p->path))
+		return error_set(err, ENOENT, "%s '%s' is not there, and no file is made among the "
+				 "devices; check the name with 'lsblk', or give a file elsewhere",
+				 p->role, p->path);
 	return 0;
 }
 

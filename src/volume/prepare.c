@@ -143,6 +143,8 @@ int volume_prepare_spare(const struct prepare_options *options, struct store_spa
 	rc = prepare(&p, ret);
 	if (rc == 0 && !(ret->path = strdup(p.spare.path)))
 		rc = error_set(err, ENOMEM, "out of memory; end other programs");
+	if (rc == 0 && options->ret_made)
+		*options->ret_made = p.spare.made;
 	part_let_go(&p.spare, rc == 0);
 	return rc;
 }

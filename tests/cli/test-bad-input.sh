@@ -729,6 +729,30 @@ test_rebuild()
 	rm new.db
 }
 
+test_set_path()
+{
+	local value
+
+	refused 2 remapctl set-path
+	refused 2 remapctl set-path v.db
+	refused 2 remapctl set-path v.db extra --main v-main.img
+	refused 2 remapctl set-path '' --main v-main.img
+	refused 2 remapctl set-path v.db --main v-main.img --nonsense
+	for value in '' x =v-spare.img 0=v-spare.img -1=v-spare.img 32768=v-spare.img 1= "$long" "$hostile"; do
+		refused 2 remapctl set-path v.db --spare "$value"
+	done
+	for value in nope folder fifo dangling circle empty /dev/null "$long" "$hostile" text v.db v-spare.img; do
+		refused 1 remapctl set-path v.db --main "$value"
+	done
+	for value in nope folder fifo dangling circle empty /dev/null "$long" "$hostile" text v.db v-main.img; do
+		refused 1 remapctl set-path v.db --spare "1=$value"
+	done
+	refused 1 remapctl set-path v.db --spare 2=v-spare.img
+	for value in "${not_a_volume[@]}"; do
+		refused 1 remapctl set-path --main v-main.img -- "$value"
+	done
+}
+
 # ---- remapfs --------------------------------------------------------------------------------
 
 test_remapfs()
@@ -841,6 +865,7 @@ test_create_rights
 test_create_devices
 test_check
 test_rebuild
+test_set_path
 test_remapfs
 test_remapfs_parts
 test_mounted

@@ -4,6 +4,10 @@
 . "$(dirname "$0")/look.sh"
 requires sqlite3
 
+DEVICE=/dev/remapfs-nosuch
+# rm is for a program that made it all the same.
+trap 'rm -f "$DEVICE"; cd /; rm -rf "$SCRATCH"' EXIT
+
 making() {
   expect create 0 remapctl create v.db --main main.img,size=4M --spare spare1.img,size=512K \
     --spare spare2.img,size=256K
@@ -13,8 +17,13 @@ making() {
   expect create-no-main 2 remapctl create other.db --spare other.img,size=256K
   expect create-no-size 1 remapctl create other.db --main nowhere.img --spare other.img,size=256K
   expect create-quiet 0 remapctl create -q quiet.db --main other-main.img,size=1M --spare q.img,size=64K
+  # A file is not made where only devices are: a name that was mistyped.
+  expect create-device-main 1 remapctl create other.db --main "$DEVICE,size=1M" --spare other.img,size=256K
+  expect create-device-spare 1 remapctl create other.db --main main.img --spare "$DEVICE,size=256K"
+  expect create-one-spare 0 remapctl create one.db --main one.img,size=1M --spare one-spare.img,size=64K
   # Nothing is left of those that were refused.
-  [ ! -e other.db ] && [ ! -e other.img ] && [ ! -e nowhere.img ] || fail "a refused create left files"
+  [ ! -e other.db ] && [ ! -e other.img ] && [ ! -e nowhere.img ] && [ ! -e "$DEVICE" ] ||
+    fail "a refused create left files"
 }
 
 simulating() {
@@ -27,6 +36,8 @@ simulating() {
   expect inject-list-json 0 remapctl inject v.db list -J -o ID,SECTOR,SECTORS,ON,LIFE
   SQUEEZE=1 expect inject-list-columns 0 remapctl inject v.db list -n -o SPARE_ID,TIMES
   expect inject-list-bad-column 2 remapctl inject v.db list -o WHO
+  expect inject-volume-last 2 remapctl inject add v.db
+  expect inject-volume-missing 2 remapctl inject add --sectors 1
   expect inject-clear 0 remapctl inject v.db clear --id 1
   expect inject-clear-none 1 remapctl inject v.db clear --id 1
   expect inject-clear-all 0 remapctl inject v.db clear
@@ -60,10 +71,22 @@ known_sectors() {
 spares() {
   expect add-spare 0 remapctl add-spare v.db spare3.img,size=256K
   expect add-spare-twice 1 remapctl add-spare v.db spare3.img
+  expect add-spare-device 1 remapctl add-spare v.db "$DEVICE,size=256K"
+  [ ! -e "$DEVICE" ] || fail "add-spare made a file among the devices"
+  # The volume cannot be opened, so the spare is not taken: the file goes again.
+  mv main.img hidden.img
+  expect add-spare-refused 1 remapctl add-spare v.db spare4.img,size=256K
+  mv hidden.img main.img
+  [ ! -e spare4.img ] || fail "a refused add-spare left its file"
   expect retire-spare 0 remapctl retire-spare v.db 1
   expect retire-spare-again 1 remapctl retire-spare v.db 1
   expect retire-spare-no-number 2 remapctl retire-spare v.db x
   SQUEEZE=1 expect spares-status 0 remapctl status v.db
+  for size in 256K 64K; do
+    bounded remapctl add-spare -q one.db "lent-$size.img,size=$size"
+    expect "retire-lost-$size" 0 remapctl retire-spare --lost one.db "$(sqlite3 one.db 'SELECT max(id) - 1 FROM spare')"
+    bounded remapctl mark -q one.db --sectors 7
+  done
 }
 
 scrub() {
@@ -73,6 +96,7 @@ scrub() {
   expect scrub-done 0 remapctl scrub v.db
   expect scrub-json 0 remapctl scrub -J v.db
   expect scrub-bad-action 2 remapctl scrub v.db begin
+  expect scrub-volume-last 2 remapctl scrub start v.db
 }
 
 # The first superblock of spare 2 and one descriptor.
@@ -91,6 +115,7 @@ mending() {
   expect rebuild-exists 1 remapctl rebuild v.db --main main.img --spare spare2.img --spare spare3.img
   mv v.db v.new
   expect rebuild-one-missing 1 remapctl rebuild v.db --main main.img --spare spare2.img
+  expect rebuild-device 1 remapctl rebuild v.db --main "$DEVICE" --spare spare2.img
   expect rebuild-no-spare 1 remapctl rebuild v.db --main main.img --spare main.img
   mv v.new v.db
 }

@@ -100,6 +100,9 @@ values() {
   offers 'add clear list' remapctl inject v.db ''
   offers '1' remapctl retire-spare v.db ''
   offers '1' remapctl inject v.db add --spare ''
+  offers '1=' remapctl set-path v.db --spare ''
+  offers 'main.img' remapctl set-path v.db --spare 1 = ma
+  offers 'main.img' remapctl set-path v.db --main ma
   offers '4096 512' remapctl create --sector-size ''
   offers 'main.img' remapctl create new.db --main ma
   offers 'spare1.img,length= spare1.img,offset= spare1.img,size=' remapctl create --spare spare1.img,

@@ -44,6 +44,7 @@ tables() {
   SQUEEZE=1 expect status 0 remapctl status v.db
   SQUEEZE=1 expect status-json 0 remapctl status -J v.db
   expect status-bad-watch 2 remapctl status --watch=0 v.db
+  expect status-watch-apart 2 remapctl status --watch 1 v.db
   expect list 0 remapctl list v.db
   expect list-json 0 remapctl list -J v.db
   expect pending 0 remapctl pending v.db
@@ -53,6 +54,12 @@ tables() {
 }
 
 health() {
+  (
+    mkdir one && cd one && volume_make v.db 1M 64K
+    printf '%s\n' 'remap 10 1 1 0' 'pending 5 1 0 0' | fill v.db
+    bounded remapctl inject v.db add --sectors 9 >/dev/null
+    expect health-one 1 remapctl health v.db
+  )
   expect health-warning 1 remapctl health v.db
   expect health-ok 0 remapctl health --pending-warning 0 v.db
   expect health-few 2 remapctl health -w 99.9 -c 99 v.db

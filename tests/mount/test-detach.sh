@@ -2,7 +2,7 @@
 # detach waits for who looks at the device for a moment, and never takes away a
 # device that meanwhile is somebody else's.
 . "$(dirname "$0")/lib.sh"
-requires root loop perl
+requires root loop mkfs.ext4 sfdisk perl
 
 volume_make 16M 1M
 truncate -s 8M other.img
@@ -45,4 +45,17 @@ for _ in 1 2 3 4 5; do
   assert_eq "$(losetup -nO BACK-FILE "$device")" "$SCRATCH/other.img" "$device, which is another's"
   losetup -d "$device"
 done
+
+say "partitions"
+printf 'start=2048, size=4096\nstart=8192\n' | sfdisk -q --no-tell-kernel "$IMAGE"
+loop_attach
+wait_for 5 test ! -e "${R}p1" || fail "partitions, and nobody asked for them"
+loop_detach
+R=$(bounded remapctl attach --partscan "$VOLUME")
+wait_for 5 test -b "${R}p2" || fail "no ${R}p2 after attach --partscan"
+mkfs.ext4 -q "${R}p1"
+mount "${R}p1" "$FS"
+must_fail "${R#/dev/}.* (is mounted|held|open|in use)" bounded remapctl detach "$VOLUME"
+umount "$FS"
+loop_detach
 image_unmount

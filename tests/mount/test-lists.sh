@@ -47,13 +47,13 @@ assert_eq "$(bad_list)" "" "sectors known after --dry-run"
 say "and in the right one: some can still be read"
 printf '%s\n' 3000 3001 >>found
 bounded remapctl import --format badblocks -b 512 "$VOLUME" found >told
-assert_eq "$(cat told)" "10 sectors: 2 moved to the spares, 8 could not be read and are pending, 0 were known before" "what import says"
+assert_eq "$(cat told)" "10 sectors: 2 moved to the spares, 8 could not be read and are pending, 0 known before" "what import says"
 assert_eq "$(pending_sectors_list)" "$bad" "pending"
 assert_eq "$(remapped_sectors_list)" "3000 3001" "remapped"
 sector_read "$IMAGE" 2999 4 >seen
 piece content 1999 4 | cmp - seen || fail "what moved has changed"
 bounded remapctl import --format badblocks -b 512 "$VOLUME" found >told
-assert_eq "$(cat told)" "10 sectors: 0 moved to the spares, 0 could not be read and are pending, 10 were known before" "the same list again"
+assert_eq "$(cat told)" "10 sectors: 0 moved to the spares, 0 could not be read and are pending, 10 known before" "the same list again"
 
 say "ddrescue copies what can be read, and its map names what cannot"
 BOUND=200 bounded ddrescue -q "$IMAGE" new.img map 2>ddrescue.log ||
@@ -70,7 +70,7 @@ cmp new.img expected.img || fail "the copy"
 
 say "the map comes in again, as ddrescue left it"
 bounded remapctl import --format ddrescue "$VOLUME" map >told
-assert_eq "$(cat told)" "8 sectors: 0 moved to the spares, 0 could not be read and are pending, 8 were known before" "the map of the same volume"
+assert_eq "$(cat told)" "8 sectors: 0 moved to the spares, 0 could not be read and are pending, 8 known before" "the map of the same volume"
 for format in ddrescue badblocks json csv; do
   rm -f again.volume again.spare
   case $format in

@@ -7,7 +7,7 @@
 #                            linux-VERSION: only from that kernel on
 #     ; prints TEXT          and TEXT is in what it prints
 . "$(dirname "$0")/lib.sh"
-requires root loop mkfs.ext4 sqlite3 jq badblocks ddrescue
+requires root loop mkfs.ext4 sfdisk sqlite3 jq badblocks ddrescue
 
 # extract PAGE: its examples, as PAGE.N.sh with .needs and .prints beside it.
 extract() {

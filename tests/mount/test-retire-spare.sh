@@ -93,6 +93,8 @@ on_3=$(sql "$(each_sector remap main_sector 'spare_id = 3')" | xargs)
 mv spare3.img away3.img
 must_fail "retire-spare --lost" bounded remapfs "$VOLUME" "$MNT"
 bounded remapctl retire-spare --lost "$VOLUME" 3 >told
+assert_eq "$(cat told)" "spare 3 is given up; $(wc -w <<<"$on_3") sectors are lost with it: reading fails there \
+until it is written; 'remapctl pending' lists where" "what retire-spare --lost says"
 assert_eq "$(pending_sectors_list)" "$on_3" "pending sectors"
 bounded remapctl add-spare -q "$VOLUME" "$SCRATCH/spare4.img,size=64K"
 image_mount
@@ -128,7 +130,8 @@ assert_same seen other "a sector whose spare has gone, written again"
 assert_eq "$(sql "SELECT spare_id FROM remap WHERE main_sector = 1003")" 2 "its new spare"
 [ "$(events device_failed)" -ge 1 ] || fail "no device_failed in the history"
 must_fail 'cannot be read; if it is lost' bounded remapctl retire-spare -q "$VOLUME" 1
-bounded remapctl retire-spare -q --lost "$VOLUME" 1
+bounded remapctl retire-spare --lost "$VOLUME" 1 >told
+grep -q 'given up; 39 sectors are lost with it' told || fail "retire-spare --lost says: $(cat told)"
 assert_eq "$(status_of '.spares[0].state')" lost "state of a spare that is given up"
 assert_eq "$(pending_sectors_list | wc -w)" 39 "pending sectors of a spare that is given up"
 sector_write "$R" 1000 40 <content

@@ -29,7 +29,7 @@ trap 'rm -rf "$scratch"' EXIT
 cd "$scratch"
 
 echo "-- cpack"
-timeout 120 cpack --config "$build/CPackConfig.cmake" -B "$scratch" >cpack.log 2>&1 ||
+timeout 300 cpack --config "$build/CPackConfig.cmake" -B "$scratch" >cpack.log 2>&1 ||
   fail "cpack: $(cat cpack.log)"
 deb=$(echo remapfs_*.deb)
 [ -f "$deb" ] || fail "no package: $(cat cpack.log)"
@@ -71,7 +71,8 @@ done
 
 if command -v lintian >/dev/null; then
   echo "-- lintian"
-  timeout 120 lintian --allow-root --fail-on error "$deb" >lintian.log 2>&1 || fail "lintian: $(cat lintian.log)"
+  timeout 300 lintian --allow-root --fail-on error "$deb" >lintian.log 2>&1 ||
+    fail "lintian (exit code $?): $(cat lintian.log)"
   cat lintian.log
 else
   echo "-- not shown: no lintian here"
