@@ -86,6 +86,11 @@ next_worker() { # BEFORE
   now=$(status_of '.daemon.worker_pid // empty' 2>/dev/null) && [ -n "$now" ] && [ "$now" != "$1" ]
 }
 
+# Sets worker. That none has died by itself shows in the end, by the openings.
+answers() {
+  worker=$(status_of '.daemon.worker_pid // empty' 2>/dev/null) && [ -n "$worker" ]
+}
+
 load low 0 &
 load high 64M &
 poll_status &
@@ -104,7 +109,8 @@ kills=0
 while running; do
   wait_for 60 more_faults || wrong "inject: $(cat inject.log)"
   sleep $KILL_EVERY
-  worker=$(worker_pid)
+  wait_for 60 answers || wrong "no worker answers"
+  running || break
   # The same age each time, so that the figures can be compared.
   sample "$worker"
   kill -9 "$worker"
