@@ -88,7 +88,16 @@ next_worker() { # BEFORE
 
 # Sets worker. That none has died by itself shows in the end, by the openings.
 answers() {
-  worker=$(status_of '.daemon.worker_pid // empty' 2>/dev/null) && [ -n "$worker" ]
+  worker=$(status_of '.daemon.worker_pid // empty' 2>/dev/null) && [ -n "$worker" ] && return
+  echo >>silent
+  # What it does instead, for who has to find out.
+  {
+    cat /proc/loadavg
+    for worker in $(cat "/proc/$supervisor/task/$supervisor/children"); do
+      grep -H . "/proc/$worker/task"/*/{comm,wchan,stack}
+    done
+  } >&2 2>/dev/null || :
+  return 1
 }
 
 load low 0 &
@@ -138,6 +147,7 @@ say "writes and reads verified: $(cat low.done high.done | awk '{ w += $1; r += 
 say "remapped sectors: $(sql 'SELECT coalesce(sum(sectors), 0) FROM remap') of $(sql \
   'SELECT sum(sectors) FROM fault') bad ones; events: $(sql 'SELECT count(*) FROM history')"
 [ ! -e late ] || say "inject: $(wc -l <late) times the daemon did not answer within 5 s, and then it did"
+[ ! -e silent ] || say "status: $(wc -l <silent) times no worker answered, and then one did"
 say "status: $(cut -d' ' -f1 polled) times, the longest took $(cut -d' ' -f2 polled) ms"
 
 # Medians of the first third, but for what warms up, and of the last: KiB or descriptors.
