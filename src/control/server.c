@@ -478,7 +478,8 @@ static int explain(const char *volume_path, int code, struct error *err)
 {
 	if (code == EBUSY)
 		return error_set(
-		    err, code, "another daemon answers at %.200s.sock; end it with fusermount3 -u",
+		    err, code, "another daemon answers at %.200s.sock; end it with fusermount3 -u, or "
+		    "remove a socket that is no daemon's",
 		    volume_path);
 	if (code == ENOTSOCK)
 		return error_set(err, EEXIST, "%.200s.sock is in the way; move it away",

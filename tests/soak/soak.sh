@@ -86,15 +86,40 @@ next_worker() { # BEFORE
   now=$(status_of '.daemon.worker_pid // empty' 2>/dev/null) && [ -n "$now" ] && [ "$now" != "$1" ]
 }
 
+# Sets worker. That none has died by itself shows in the end, by the openings.
+answers() {
+  worker=$(status_of '.daemon.worker_pid // empty' 2>/dev/null) && [ -n "$worker" ] && return
+  echo >>silent
+  # What it does instead, for who has to find out.
+  {
+    cat /proc/loadavg
+    for worker in $(cat "/proc/$supervisor/task/$supervisor/children"); do
+      grep -H . "/proc/$worker/task"/*/{comm,wchan,stack}
+    done
+  } >&2 2>/dev/null || :
+  return 1
+}
+
 load low 0 &
 load high 64M &
 poll_status &
 keep_scrubbing &
+# Where the machine has much else to do, the daemon may not answer in time: the
+# faults are there then, and are told it with the next ones.
+more_faults() {
+  bounded remapctl inject "$VOLUME" add --random $SECTORS_AT_ONCE --on write >inject.log 2>&1 && return
+  grep -q 'did not answer in time' inject.log || wrong "inject: $(cat inject.log)"
+  echo >>late
+  running || return 0
+  return 1
+}
+
 kills=0
 while running; do
-  inject --random $SECTORS_AT_ONCE --on write
+  wait_for 60 more_faults || wrong "inject: $(cat inject.log)"
   sleep $KILL_EVERY
-  worker=$(worker_pid)
+  wait_for 60 answers || wrong "no worker answers"
+  running || break
   # The same age each time, so that the figures can be compared.
   sample "$worker"
   kill -9 "$worker"
@@ -121,6 +146,8 @@ say "$((SECONDS - started)) s, $kills workers killed, $(wc -l <scrubbed) scrubs 
 say "writes and reads verified: $(cat low.done high.done | awk '{ w += $1; r += $2 } END { print w, r }')"
 say "remapped sectors: $(sql 'SELECT coalesce(sum(sectors), 0) FROM remap') of $(sql \
   'SELECT sum(sectors) FROM fault') bad ones; events: $(sql 'SELECT count(*) FROM history')"
+[ ! -e late ] || say "inject: $(wc -l <late) times the daemon did not answer within 5 s, and then it did"
+[ ! -e silent ] || say "status: $(wc -l <silent) times no worker answered, and then one did"
 say "status: $(cut -d' ' -f1 polled) times, the longest took $(cut -d' ' -f2 polled) ms"
 
 # Medians of the first third, but for what warms up, and of the last: KiB or descriptors.

@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "store/schema.h"
+
 /* ---- life ----------------------------------------------------------------------- */
 
 static void what_is_created_is_read_back(void **state)
@@ -93,6 +95,13 @@ static void assert_refused(const char *path, enum store_mode mode, int code)
 	assert_null(strchr(err.text, '\n'));
 }
 
+/* 77 at the fourth. */
+static int count_path(void *context, const char *path)
+{
+	assert_true(path[0] == '/');
+	return strlen(strcat(context, "x")) == 4 ? 77 : 0;
+}
+
 static void refused_in_both_modes(int code)
 {
 	assert_refused(at("vol"), STORE_READ, code);
@@ -149,6 +158,54 @@ static void newer_versions_are_refused(void **state)
 	assert_string_equal(sql_text("PRAGMA user_version"), "4");
 	assert_int_equal(sql("PRAGMA user_version = 0"), SQLITE_OK);
 	refused_in_both_modes(EUCLEAN);
+}
+
+/* Who only reads does not bring it up to date; its paths can be had all the same. */
+static void older_versions(void **state)
+{
+	char many[8] = "";
+	struct error err = {""};
+	sqlite3 *db;
+
+	(void)state;
+	assert_int_equal(sqlite3_open(at("vol"), &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, store_schema[0], NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 1", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+	assert_refused(at("vol"), STORE_READ, EUCLEAN);
+	assert_string_equal(sql_text("PRAGMA user_version"), "1");
+	assert_int_equal(store_each_path(at("vol"), count_path, many, &err), 0);
+	assert_string_equal(many, "");
+}
+
+static void its_paths(void **state)
+{
+	char some[8] = "";
+	struct error err = {""};
+
+	(void)state;
+	assert_int_equal(store_each_path(at("vol"), count_path, some, &err), -ENOENT);
+	assert_true(err.text[0]);
+	store_close(open_new());
+	assert_int_equal(store_each_path(at("vol"), count_path, some, &err), 0);
+	assert_string_equal(some, "xxx");
+	/* Until one is enough. */
+	assert_int_equal(store_each_path(at("vol"), count_path, some, &err), 77);
+	assert_string_equal(some, "xxxx");
+	make_file(at("other"), 5000);
+	assert_int_equal(store_each_path(at("other"), count_path, some, &err), -EUCLEAN);
+}
+
+static void a_log_that_was_left_is_in_the_way(void **state)
+{
+	struct error err = {""};
+
+	(void)state;
+	make_file(at("vol-wal"), 100);
+	assert_int_equal(store_fixture_create(at("vol"), &err), -EEXIST);
+	assert_non_null(strstr(err.text, "vol-wal"));
+	assert_false(path_exists(at("vol")));
+	assert_true(path_exists(at("vol-wal")));
 }
 
 static void a_volume_without_rows_is_refused(void **state)
@@ -350,6 +407,24 @@ static void a_held_write_lock_is_busy_within_the_bound(void **state)
 	store_close(s);
 }
 
+/* As VACUUM, or a shell with PRAGMA locking_mode = EXCLUSIVE. */
+static void who_has_all_of_it_is_named(void **state)
+{
+	struct error err = {""};
+	struct store *s;
+	sqlite3 *other;
+
+	(void)state;
+	store_close(open_new());
+	assert_int_equal(sqlite3_open(at("vol"), &other), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(other, "PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE",
+				      NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(store_open(at("vol"), STORE_READ, &s, &err), -EBUSY);
+	assert_non_null(strstr(err.text, "locked by another program"));
+	sqlite3_close(other);
+	store_close(open_mode(STORE_WRITE));
+}
+
 static void *let_go_later(void *other)
 {
 	usleep(300000);
@@ -405,6 +480,9 @@ int main(void)
 		TEST(other_files_are_refused),
 		TEST(other_databases_are_refused),
 		TEST(newer_versions_are_refused),
+		TEST(older_versions),
+		TEST(its_paths),
+		TEST(a_log_that_was_left_is_in_the_way),
 		TEST(a_volume_without_rows_is_refused),
 		TEST(a_damaged_header_is_refused),
 		TEST(a_file_that_may_not_be_written),
@@ -412,6 +490,7 @@ int main(void)
 		TEST(truncated_anywhere),
 		TEST(flipped_bits_anywhere),
 		TEST(a_held_write_lock_is_busy_within_the_bound),
+		TEST(who_has_all_of_it_is_named),
 		TEST(a_lock_held_shortly_is_waited_for),
 		TEST(readers_do_not_stop_a_writer),
 	};

@@ -196,6 +196,27 @@ static void one_that_is_outvoted_holds_nothing_back(void **state)
 	assert_read(10, 1, 3);
 }
 
+/* Of five that are left the middle one is outvoted: the others are cleared before main counts. */
+static void one_that_is_outvoted_in_part(void **state)
+{
+	(void)state;
+	assert_written(10, 5, 1);
+	bad_sectors(10, 5, FAULT_ON_WRITE);
+	assert_int_equal(failed_move((struct writing){10, 5, 2, 0}, break_table, NULL), -EIO);
+	assert_written(12, 1, 3);
+	fault_device_set(spare_device(volume->spares.all[0]), 1, NULL, 0);
+	clear_faults();
+	assert_written(10, 2, 4);
+	assert_written(13, 2, 4);
+	assert_int_equal(volume_flush(volume), 0);
+	close_volume();
+	rebuild();
+	open_volume();
+	assert_read(10, 2, 4);
+	assert_read(12, 1, 3);
+	assert_read(13, 2, 4);
+}
+
 /* ---- commits in doubt ------------------------------------------------------------------ */
 
 static void what_was_moved_stays_readable(void **state)
@@ -340,6 +361,7 @@ int main(void)
 		SMALL(with_room_elsewhere_a_newer_one_outvotes_it),
 		PLAIN(slots_that_cannot_be_confirmed_are_not_used_up),
 		PLAIN(one_that_is_outvoted_holds_nothing_back),
+		PLAIN(one_that_is_outvoted_in_part),
 		SMALL(what_was_moved_stays_readable),
 		PLAIN(a_successor_knows_of_it),
 		PLAIN(an_older_copy_is_told_from_the_database),
