@@ -8,6 +8,7 @@ module dm_mod
 say "what the kernel does: the sectors around a hole are written"
 dm_table "$RAM_DISK" error 1000+8 | dm_make main
 assert_eq "$(error_of write /dev/mapper/main 992 32)" EIO "writing across the hole"
+say "read across it: $(ask /dev/mapper/main read 992 32)"
 dm_table "$RAM_DISK" error | dm_change main
 assert_eq "$(changed_sectors /dev/mapper/main 992 32 "$SCRATCH/errno.data" | xargs)" \
   "0 1 2 3 4 5 6 7 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31" "sectors written"
