@@ -1,6 +1,7 @@
 #!/bin/bash
 # A SCSI disk that is set offline, and one that is deleted, while in use: errors,
 # no remap, and all that was acknowledged when it is back.
+LIMIT=100
 . "$(dirname "$0")/lib.sh"
 requires root loop jq fs:ext4 mkfs.ext4 e2fsck
 
