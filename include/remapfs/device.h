@@ -169,11 +169,11 @@ struct fault {
 };
 
 /*
- * What a failing write has written: disks differ, so faults do, by their id.
- * dm-error, which fails what it maps and not the request, is the second kind;
- * null_blk, which refuses whole requests, the third.
+ * What a failing write has written, and a failing read read: disks differ, so
+ * faults do, by their id. dm-error, which fails what it maps and not the request,
+ * is the second kind; null_blk, which refuses whole requests, the third.
  */
-enum fault_way { FAULT_WRITES_UP_TO = 1, FAULT_WRITES_AROUND = 2, FAULT_WRITES_NOTHING = 0 };
+enum fault_way { FAULT_DOES_UP_TO = 1, FAULT_DOES_AROUND = 2, FAULT_DOES_NOTHING = 0 };
 
 static inline enum fault_way fault_way(const struct fault *f)
 {
@@ -181,10 +181,10 @@ static inline enum fault_way fault_way(const struct fault *f)
 }
 
 /*
- * Wraps inner, which it then owns and closes. A write that meets a fault fails,
- * and may have written other sectors (fault_way); a read fails whole. Sectors are sector_size bytes. spent(context, id) is called, from the
- * thread that did the I/O and without locks held, when a fault that does not
- * last has ended; it may be NULL.
+ * Wraps inner, which it then owns and closes. A request that meets a fault fails,
+ * and may have transferred other sectors (fault_way). Sectors are sector_size bytes.
+ * spent(context, id) is called, from the thread that did the I/O and without locks
+ * held, when a fault that does not last has ended; it may be NULL.
  */
 int fault_device_wrap(struct device *inner, uint32_t sector_size,
 		      void (*spent)(void *context, int64_t id), void *context,

@@ -233,20 +233,25 @@ static bool nothing_armed(struct fault_device *f)
 	return atomic_load_explicit(&f->armed, memory_order_acquire) == 0;
 }
 
-static int fault_read(struct device *d, void *buf, size_t length, uint64_t offset)
-{
-	struct fault_device *f = fault_of(d);
-	struct strike strike;
+/* A read or a write of all of it; one of the buffers is NULL. */
+struct transfer {
+	struct fault_device *f;
+	void *to;
+	const void *from;
+	uint64_t start, end; /* bytes of the device */
+};
 
-	if (nothing_armed(f))
-		return device_read(f->inner, buf, length, offset);
-	strike = suffer(f, FAULT_ON_READ, offset, length);
-	return strike.error ? -strike.error : device_read(f->inner, buf, length, offset);
+static int read_piece(const struct transfer *t, uint64_t offset, uint64_t length)
+{
+	return length ? device_read(t->f->inner, (char *)t->to + (offset - t->start), length,
+				    offset) : 0;
 }
 
-static int write_piece(struct fault_device *f, const void *buf, uint64_t length, uint64_t offset)
+static int write_piece(const struct transfer *t, uint64_t offset, uint64_t length)
 {
-	int rc = length ? device_write(f->inner, buf, length, offset) : 0;
+	struct fault_device *f = t->f;
+	int rc = length ? device_write(f->inner, (const char *)t->from + (offset - t->start),
+				       length, offset) : 0;
 
 	if (rc == 0)
 		heal_range(f, offset / f->sector_size, (offset + length) / f->sector_size);
@@ -254,37 +259,53 @@ static int write_piece(struct fault_device *f, const void *buf, uint64_t length,
 }
 
 /*
- * Writes up to what fails, and past it where that is the way of the fault; but
+ * Goes up to what fails, and past it where that is the way of the fault; but
  * then what is slow would be so again and again, and that ends it.
  */
-static int fault_write(struct device *d, const void *buf, size_t length, uint64_t offset)
+static int transfer(const struct transfer *t)
 {
-	struct fault_device *f = fault_of(d);
-	uint64_t end = offset + length;
-	const char *from = buf;
+	struct fault_device *f = t->f;
+	uint64_t offset = t->start, end = t->end;
 	int error = 0;
 
-	if (nothing_armed(f))
-		return device_write(f->inner, buf, length, offset);
 	while (offset < end) {
-		struct strike strike = suffer(f, FAULT_ON_WRITE, offset, end - offset);
+		struct strike strike = suffer(f, t->to ? FAULT_ON_READ : FAULT_ON_WRITE, offset,
+					      end - offset);
 		uint64_t at = strike.error ? strike.at * f->sector_size : end;
 		uint64_t next = strike.error ? strike.end * f->sector_size : end;
 		int rc;
 
 		error = error ? error : strike.error;
-		if (strike.error && strike.way == FAULT_WRITES_NOTHING)
+		if (strike.error && strike.way == FAULT_DOES_NOTHING)
 			break;
 		at = at > offset ? at : offset;
-		rc = write_piece(f, from, at - offset, offset);
+		rc = t->to ? read_piece(t, offset, at - offset)
+			   : write_piece(t, offset, at - offset);
 		if (rc < 0)
 			return error ? -error : rc;
-		if (strike.error && (strike.way != FAULT_WRITES_AROUND || strike.delay_ms))
+		if (strike.error && (strike.way != FAULT_DOES_AROUND || strike.delay_ms))
 			break;
-		from += next - offset;
 		offset = next;
 	}
 	return -error;
+}
+
+static int fault_read(struct device *d, void *buf, size_t length, uint64_t offset)
+{
+	struct fault_device *f = fault_of(d);
+
+	if (nothing_armed(f))
+		return device_read(f->inner, buf, length, offset);
+	return transfer(&(struct transfer){f, buf, NULL, offset, offset + length});
+}
+
+static int fault_write(struct device *d, const void *buf, size_t length, uint64_t offset)
+{
+	struct fault_device *f = fault_of(d);
+
+	if (nothing_armed(f))
+		return device_write(f->inner, buf, length, offset);
+	return transfer(&(struct transfer){f, NULL, buf, offset, offset + length});
 }
 
 static int fault_flush(struct device *d)

@@ -85,47 +85,87 @@ static enum file file_of(struct device *d)
 	return ((struct sim_device *)d)->file;
 }
 
-/* The first byte in the range with that defect; its end when there is none. */
-static uint64_t defect_at(const struct sim *s, enum file f, uint64_t offset, uint64_t length,
-			  enum defect defect)
-{
-	const struct content *c = &s->disk->files[f];
+/* One request, and what of it is left to do. */
+struct request {
+	struct device *device;
+	enum defect defect; /* what makes it fail */
+	uint64_t offset, end;
+	int error; /* 0 or negative */
+};
 
-	for (uint64_t at = offset; at < offset + length; at += UNIT)
-		if (c->defects[at / UNIT] & defect)
-			return at;
-	return offset + length;
+/* Where the first block begins that has the defect; its end when none has. */
+static uint64_t first_bad(const struct request *r)
+{
+	const uint8_t *defects = current->disk->files[file_of(r->device)].defects;
+
+	for (uint64_t at = r->offset; at < r->end; at += UNIT)
+		if (defects[at / UNIT] & r->defect)
+			return at - at % r->device->geometry.block_size;
+	return r->end;
+}
+
+/*
+ * Real disks differ in what they do of a request that fails, and in its error
+ * (see docs/real-kernels.md); here both hang on the place of the first bad block.
+ */
+static void meet(struct request *r, uint64_t bad)
+{
+	static const int errors[] = {EIO, ENODATA, EREMOTEIO};
+	uint64_t block = bad / r->device->geometry.block_size;
+	enum fault_way way = (enum fault_way)(block % 3);
+
+	r->error = -errors[block / 3 % 3];
+	if (way == FAULT_DOES_UP_TO)
+		r->end = bad;
+	else if (way == FAULT_DOES_NOTHING)
+		r->end = r->offset;
+}
+
+/* The length of the next part that is done, from *ret_offset on; 0: that was all. */
+static uint64_t next_part(struct request *r, uint64_t *ret_offset)
+{
+	while (r->offset < r->end) {
+		uint64_t bad = first_bad(r), length;
+
+		if (bad < r->end && !r->error)
+			meet(r, bad);
+		*ret_offset = r->offset;
+		length = (bad < r->end ? bad : r->end) - r->offset;
+		r->offset = bad < r->end ? bad + r->device->geometry.block_size : r->end;
+		if (length)
+			return length;
+	}
+	return 0;
 }
 
 static int device_sim_read(struct device *d, void *buf, size_t length, uint64_t offset)
 {
-	struct sim *s = current;
-	int error = sim_call(s, false, false);
+	struct request r = {d, DEFECT_READ, offset, offset + length, 0};
+	int error = sim_call(current, false, false);
+	uint64_t at, part;
 
 	if (error)
 		return -error;
-	if (defect_at(s, file_of(d), offset, length, DEFECT_READ) < offset + length)
-		return -EIO;
-	memcpy(buf, s->disk->files[file_of(d)].data + offset, length);
-	return 0;
+	while ((part = next_part(&r, &at)) > 0)
+		memcpy((char *)buf + (at - offset), current->disk->files[file_of(d)].data + at,
+		       part);
+	return r.error;
 }
 
-/* What stands before a sector that cannot be written is written, as disks do. */
 static int change(struct device *d, enum step_kind kind, const void *buf, uint64_t length,
 		  uint64_t offset)
 {
-	struct sim *s = current;
-	int error = sim_call(s, true, false);
-	uint64_t end;
+	struct request r = {d, DEFECT_WRITE, offset, offset + length, 0};
+	int error = sim_call(current, true, false);
+	uint64_t at, part;
 
 	if (error)
 		return -error;
-	end = defect_at(s, file_of(d), offset, length, DEFECT_WRITE);
-	end -= end < offset + length ? end % d->geometry.block_size : 0;
-	if (end > offset)
-		sim_step(s, (struct step){.kind = kind, .file = file_of(d), .offset = offset,
-					  .length = end - offset}, buf);
-	return end < offset + length ? -EIO : 0;
+	while ((part = next_part(&r, &at)) > 0)
+		sim_step(current, (struct step){.kind = kind, .file = file_of(d), .offset = at,
+						.length = part},
+			 buf ? (const char *)buf + (at - offset) : NULL);
+	return r.error;
 }
 
 static int device_sim_write(struct device *d, const void *buf, size_t length, uint64_t offset)

@@ -163,14 +163,32 @@ static void on_read_or_write_alone(void **state)
 	assert_int_equal(write_at(0, 30), -EILSEQ);
 }
 
-static void a_failing_read_reads_nothing(void **state)
+/* Of a read that began at sector 5: came has sectors of the device. */
+static void assert_came(const bool *came, unsigned count)
 {
-	unsigned before = inner->calls[RAM_READ];
+	for (unsigned i = 0; i < count * SECTOR; i++)
+		assert_int_equal(buffer[i], came[5 + i / SECTOR] ? 0xee : 0x11);
+}
+
+static void a_failing_read_reads_what_its_way_is(void **state)
+{
+	static const bool came[3][15] = {
+		[FAULT_DOES_NOTHING] = {false},
+		[FAULT_DOES_UP_TO] = {[5] = 1, [6] = 1, [7] = 1, [8] = 1, [9] = 1},
+		[FAULT_DOES_AROUND] = {[5] = 1, [6] = 1, [7] = 1, [8] = 1, [9] = 1, [12] = 1,
+				       [13] = 1, [14] = 1},
+	};
 
 	(void)state;
-	arm_one(permanent(10, 1, FAULT_ON_READ, EIO));
-	assert_int_equal(read_at(5, 10), -EIO);
-	assert_int_equal(inner->calls[RAM_READ], before);
+	for (int id = 1; id <= 6; id++) {
+		struct fault f = permanent(10, 2, FAULT_ON_READ, ENODATA);
+
+		f.id = id;
+		arm_one(f);
+		memset(buffer, 0x11, 10 * SECTOR);
+		assert_int_equal(read_at(5, 10), -ENODATA);
+		assert_came(came[fault_way(&f)], 10);
+	}
 }
 
 static void a_failing_write_writes_what_lies_before(void **state)
@@ -192,7 +210,7 @@ static void some_faults_leave_all_of_the_request_unwritten(void **state)
 
 	(void)state;
 	f.id = 3;
-	assert_int_equal(fault_way(&f), FAULT_WRITES_NOTHING);
+	assert_int_equal(fault_way(&f), FAULT_DOES_NOTHING);
 	arm_one(f);
 	assert_int_equal(write_at(7, 10), -EIO);
 	for (sector_t s = 7; s < 17; s++)
@@ -210,7 +228,7 @@ static void some_faults_let_the_rest_be_written(void **state)
 	};
 
 	(void)state;
-	assert_int_equal(fault_way(&faults[0]), FAULT_WRITES_AROUND);
+	assert_int_equal(fault_way(&faults[0]), FAULT_DOES_AROUND);
 	arm(faults, 3);
 	assert_int_equal(write_at(7, 13), -ENODATA);
 	for (sector_t s = 7; s < 20; s++)
@@ -611,7 +629,7 @@ int main(void)
 		TEST(pulled_out_it_is_gone),
 		TEST(permanent_faults_strike_always),
 		TEST(on_read_or_write_alone),
-		TEST(a_failing_read_reads_nothing),
+		TEST(a_failing_read_reads_what_its_way_is),
 		TEST(a_failing_write_writes_what_lies_before),
 		TEST(some_faults_leave_all_of_the_request_unwritten),
 		TEST(some_faults_let_the_rest_be_written),

@@ -143,6 +143,11 @@ changed_sectors() {
   done
 }
 
+# ask DEVICE read|write|flush [SECTOR COUNT]: see vm_ask.c.
+ask() {
+  bounded "$BUILD/tests/vm/vm-ask" "${@:2}" <>"$1"
+}
+
 # write_checked SECTOR COUNT: fresh content through disk.img, read back, and kept
 # in EXPECTED, which is all that was ever written.
 write_checked() {

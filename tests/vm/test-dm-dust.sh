@@ -18,6 +18,7 @@ say "what the kernel does: EIO until written"
 dust addbadblock 1005
 dust enable
 assert_eq "$(error_of read /dev/mapper/main 1004 8)" EIO "reading"
+assert_eq "$(ask /dev/mapper/main read 1004 8)" "EIO 0 2 3 4 5 6 7" "reading across it, and what came"
 assert_eq "$(error_of write /dev/mapper/main 1005 1),$(error_of read /dev/mapper/main 1005 1)" 0,0 "writing, reading"
 
 volume_over /dev/mapper/main 8M

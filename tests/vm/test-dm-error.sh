@@ -5,12 +5,14 @@ requires root loop jq fio dmsetup
 ram_disk 64
 module dm_mod
 
-say "what the kernel does: the sectors around a hole are written"
+say "what the kernel does: the sectors around a hole are written, and read"
+around="0 1 2 3 4 5 6 7 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31"
 dm_table "$RAM_DISK" error 1000+8 | dm_make main
 assert_eq "$(error_of write /dev/mapper/main 992 32)" EIO "writing across the hole"
+assert_eq "$(ask /dev/mapper/main read 992 32)" "EIO $around" "reading, and what came"
 dm_table "$RAM_DISK" error | dm_change main
 assert_eq "$(changed_sectors /dev/mapper/main 992 32 "$SCRATCH/errno.data" | xargs)" \
-  "0 1 2 3 4 5 6 7 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31" "sectors written"
+  "$around" "sectors written"
 dm_table "$RAM_DISK" error 1000+8 30000+4 50000 75000+2 | dm_change main
 
 say "writes across the edges of a hole: only the hole moves"

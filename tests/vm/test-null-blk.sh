@@ -17,9 +17,10 @@ bad() {
   echo "+$1" >"$disk/badblocks"
 }
 
-say "what the kernel does: nothing around a bad block is written"
+say "what the kernel does: nothing around a bad block is written or read"
 bad 1003-1003
 assert_eq "$(error_of write "$device" 1000 8)" EIO "writing"
+assert_eq "$(ask "$device" read 1000 8)" EIO "reading, and what came"
 echo -1003-1003 >"$disk/badblocks"
 assert_eq "$(changed_sectors "$device" 1000 8 "$SCRATCH/errno.data" | xargs)" "" "sectors written"
 

@@ -7,6 +7,7 @@ scsi_disk dev_size_mb=64 opts=2 medium_error_start=1000 medium_error_count=10
 
 say "what the kernel does: ENODATA through O_DIRECT, also after a write that succeeded"
 assert_eq "$(error_of read "$SCSI_DISK" 1003 1)" ENODATA "reading"
+assert_eq "$(ask "$SCSI_DISK" read 996 16)" ENODATA "reading across them, and what came"
 assert_eq "$(error_of write "$SCSI_DISK" 1003 1)" 0 "writing"
 assert_eq "$(error_of read "$SCSI_DISK" 1003 1)" ENODATA "reading what was written"
 

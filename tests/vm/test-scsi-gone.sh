@@ -1,6 +1,7 @@
 #!/bin/bash
 # A SCSI disk that is set offline, and one that is deleted, while in use: errors,
 # no remap, and all that was acknowledged when it is back.
+LIMIT=100
 . "$(dirname "$0")/lib.sh"
 requires root loop jq fs:ext4 mkfs.ext4 e2fsck
 
@@ -32,6 +33,15 @@ out_of_use() {
   loop_give_up
 }
 
+# ask_open: the disk that descriptor 3 has open. Printed: reading, writing, flushing.
+ask_open() {
+  local request
+  for request in 'read 9000 8' 'write 9000 8' flush; do
+    # shellcheck disable=SC2086 # words
+    bounded "$BUILD/tests/vm/vm-ask" $request <&3
+  done | paste -sd, -
+}
+
 # as_it_was: the same disk is back, remapfs is started anew.
 as_it_was() {
   loop_attach
@@ -45,11 +55,13 @@ as_it_was() {
 
 scsi_disk dev_size_mb=64
 volume_over "$SCSI_DISK" 8M
+exec 3<>"$SCSI_DISK"
 say "offline"
 in_use
 echo offline >"$SCSI_DEVICE/state"
 out_of_use
 say "writing while offline: $(error_of write "$IMAGE" 5000 8), reading: $(error_of read "$IMAGE" 5000 8)"
+say "the disk itself: $(ask_open)"
 echo running >"$SCSI_DEVICE/state"
 image_restart
 as_it_was
@@ -59,6 +71,8 @@ in_use
 host=$(readlink -f "$SCSI_DEVICE/../..")
 echo 1 >"$SCSI_DEVICE/delete"
 out_of_use
+say "the disk itself: $(ask_open)"
+exec 3<&-
 assert_eq "$(error_of write "$IMAGE" 5000 8),$(error_of read "$IMAGE" 5000 8)" EIO,EIO "writing and reading"
 image_unmount
 echo '- - -' >"$host"/scsi_host/*/scan
