@@ -188,6 +188,8 @@ int spare_each_bad(struct spare *, int (*fn)(void *context, slot_t, sector_t), v
 
 /* The sequence that is durably confirmed. */
 uint64_t spare_confirmed(const struct spare *);
+/* What it was when the spare was opened comes from one superblock: the newer one was damaged, maybe. */
+bool spare_may_be_behind(const struct spare *);
 /*
  * Writes it into one of the superblocks; in force after the next spare_flush.
  * The caller vouches that every descriptor of this spare up to `sequence` is

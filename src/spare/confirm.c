@@ -78,6 +78,11 @@ uint64_t spare_confirmed(const struct spare *s)
 	return atomic_load(&s->confirmed);
 }
 
+bool spare_may_be_behind(const struct spare *s)
+{
+	return s->damaged;
+}
+
 /* The lock is held. */
 static int rewrite_older(struct spare *s)
 {

@@ -67,6 +67,7 @@ static int check_identity(struct spare *s, bool *ret_damaged, struct error *err)
 	if (!*ret_damaged && copy[s->older].confirmed > copy[!s->older].confirmed)
 		s->older = !s->older;
 	s->confirmed = s->written = copy[!s->older].confirmed;
+	s->damaged = *ret_damaged;
 	return 0;
 }
 

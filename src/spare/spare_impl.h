@@ -19,6 +19,7 @@ struct run {
 struct spare {
 	struct device *device;
 	struct spare_identity identity;
+	bool damaged; /* one superblock was, when it was opened */
 	struct spare_layout layout;
 	atomic_bool failed;
 	atomic_bool held; /* nothing is confirmed any more */

@@ -6,9 +6,11 @@
 #include "remapfs/spare.h"
 #include "volume/spare_set.h"
 
-static int look_at(const struct store_volume *volume, const struct store_spare *infos, size_t count,
-		   size_t i, struct error *err)
+static int look_at(struct store *s, size_t i, bool closed, struct error *err)
 {
+	const struct store_volume *volume = store_volume(s);
+	size_t count;
+	const struct store_spare *infos = store_spares(s, &count);
 	const struct file_device_options o = {.role = "spare", .offset = infos[i].offset,
 					      .length = infos[i].length, .read_only = true};
 	struct spare_identity expected;
@@ -26,7 +28,7 @@ static int look_at(const struct store_volume *volume, const struct store_spare *
 	rc = spare_open(d, &expected, &spare, &damaged, err);
 	if (rc < 0)
 		return rc;
-	rc = spare_check_age(spare, volume->opens, err);
+	rc = spare_check_age(spare, volume->opens, closed, err);
 	spare_close(spare);
 	return rc;
 }
@@ -42,6 +44,7 @@ int volume_look(struct store *s, struct error *err)
 {
 	size_t count;
 	const struct store_spare *infos = store_spares(s, &count);
+	enum store_life last = STORE_UNCLEAN;
 	int rc = store_each_extent(s, ignore, NULL);
 
 	if (rc == -EUCLEAN)
@@ -50,9 +53,12 @@ int volume_look(struct store *s, struct error *err)
 	if (rc < 0)
 		return error_set(err, -rc, "the map in the database cannot be read (%s); check the disk "
 				 "that it is on, and who holds its lock", errno_name(-rc));
+	rc = store_last_life(s, &last);
+	if (rc < 0)
+		return error_set(err, -rc, "cannot read the history; check the disk of the database");
 	/* One that retires may have been wiped already. */
 	for (size_t i = 0; rc == 0 && i < count; i++)
 		if (infos[i].state == SPARE_ACTIVE)
-			rc = look_at(store_volume(s), infos, count, i, err);
+			rc = look_at(s, i, last == STORE_CLOSED, err);
 	return rc;
 }

@@ -110,14 +110,13 @@ int reconcile(struct volume *v, struct error *err)
 		return error_set(err, -rc, "cannot read the history; check the disk of the "
 				 "database");
 	for (size_t i = 0; i < spare_set_count(&v->spares); i++) {
-		rc = spare_check_age(v->spares.all[i], opens, err);
+		rc = spare_check_age(v->spares.all[i], opens, last == STORE_CLOSED, err);
 		if (rc < 0)
 			return rc;
 	}
-	if (last == STORE_CLOSED)
-		return 0;
 	for (size_t i = 0; rc == 0 && i < spare_set_count(&v->spares); i++)
-		rc = examine(v, v->spares.all[i], &wrong[i], err);
+		if (last != STORE_CLOSED || spare_may_be_behind(v->spares.all[i]))
+			rc = examine(v, v->spares.all[i], &wrong[i], err);
 	for (size_t i = 0; rc == 0 && i < spare_set_count(&v->spares); i++)
 		rc = wrong[i] ? repair(v, v->spares.all[i]) : 0;
 	return rc;

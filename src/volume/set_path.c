@@ -198,26 +198,20 @@ static int check_superblock(struct relocation *r, const char *path, struct devic
 	return 0;
 }
 
-/*
- * After an orderly end every spare has confirmed the last opening. One that has
- * not is a copy from before, and what it holds was overwritten elsewhere since.
- * After any other end the next opening compares its table with the rows.
- */
+/* What an older copy holds was overwritten elsewhere since. */
 static int check_age(struct relocation *r, const char *path, const struct spare *spare)
 {
-	uint64_t opens = store_volume(r->store)->opens;
 	enum store_life last = STORE_UNCLEAN;
-	int rc = spare_check_age(spare, opens, r->err);
+	int rc;
 
-	if (rc < 0)
-		return rc;
 	if (store_last_life(r->store, &last) < 0)
 		return error_set(r->err, EIO, "cannot read the history; check the disk of the "
 				 "database");
-	if (last == STORE_CLOSED && spare_confirmed(spare) >> SEQUENCE_EPOCH != opens)
+	rc = spare_check_age(spare, store_volume(r->store)->opens, last == STORE_CLOSED, r->err);
+	if (rc < 0 && spare_confirmed(spare) >> SEQUENCE_EPOCH < store_volume(r->store)->opens)
 		return error_set(r->err, EBADMSG, "'%s' is an older copy of spare %u; give the one that "
 				 "was used last", path, spare_id(spare));
-	return 0;
+	return rc;
 }
 
 static int check_spare(struct relocation *r, spare_id_t id, const char *path)

@@ -73,7 +73,7 @@ static void put_descriptor(slot_t slot, sector_t sector, uint64_t sequence)
 	put_bytes(at("spare1"), TABLE + slot * DESCRIPTOR_BYTES, raw, sizeof(raw));
 }
 
-static void assert_refused(void)
+static void assert_refused_with(const char *remedy)
 {
 	const struct volume_options o = {.opener = "a test"};
 	struct error err = {""};
@@ -81,8 +81,13 @@ static void assert_refused(void)
 	struct volume *v;
 
 	assert_int_equal(volume_open(at("volume"), &o, &v, &err), -EUCLEAN);
-	assert_non_null(strstr(err.text, "remapctl rebuild"));
+	assert_non_null(strstr(err.text, remedy));
 	assert_int_equal(ask_number("SELECT count(*) FROM history"), events_before);
+}
+
+static void assert_refused(void)
+{
+	assert_refused_with("remapctl rebuild");
 }
 
 /* Sectors 100 to 109 on slots 0 to 9; closed, and as if it had crashed. */
@@ -235,6 +240,25 @@ static void an_older_copy_is_refused(void **state)
 	assert_refused();
 }
 
+/* What was acknowledged since is not on it. */
+static void an_older_copy_of_a_spare_is_refused(void **state)
+{
+	(void)state;
+	bad_sectors(100, 10, FAULT_ON_WRITE);
+	assert_written(100, 4, 5);
+	close_volume();
+	copy_file(at("spare1"), at("copy"));
+	open_volume();
+	assert_written(100, 4, 6);
+	close_volume();
+	copy_file(at("spare1"), at("last"));
+	copy_file(at("copy"), at("spare1"));
+	assert_refused_with("older copy");
+	copy_file(at("last"), at("spare1"));
+	open_volume();
+	assert_read(100, 4, 6);
+}
+
 static void a_flipped_row_is_refused(void **state)
 {
 	static const char *const flips[] = {
@@ -328,6 +352,7 @@ int main(void)
 		TEST(one_that_says_something_else_is_refused),
 		TEST(a_remap_that_the_database_lost_is_refused),
 		TEST(an_older_copy_is_refused),
+		TEST(an_older_copy_of_a_spare_is_refused),
 		TEST(a_flipped_row_is_refused),
 		TEST(either_superblock_is_written_anew),
 		TEST(an_uncertain_commit),

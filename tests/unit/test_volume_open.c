@@ -212,7 +212,8 @@ static void more_lives_than_there_are(void **state)
 {
 	(void)state;
 	close_volume();
-	sql("UPDATE volume SET opens = 8388606");
+	/* The spares confirmed none of these: as after a crash. */
+	sql("UPDATE volume SET opens = 8388606; DELETE FROM history WHERE event = 'closed'");
 	open_volume();
 	bad_sectors(10, 1, FAULT_ON_WRITE);
 	assert_written(10, 1, 3);
