@@ -1,10 +1,10 @@
 #!/bin/bash
 # The worker is killed again and again under a verifying load: its users do not
-# notice (contract 11). KILLS (default 100) for each of the two loads.
+# notice (contract 11). KILLS (default 40) for each of the two loads.
 LIMIT=500
 . "$(dirname "$0")/lib.sh"
 requires root loop fio fs:ext4 mkfs.ext4 e2fsck
-KILLS=${KILLS:-100}
+KILLS=${KILLS:-40}
 
 volume_make 256M 32M
 image_mount
