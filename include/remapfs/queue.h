@@ -26,10 +26,11 @@ struct queued_io {
 };
 
 /*
- * At most depth reads and writes at a time. -ENOSYS, -EAGAIN: the kernel has
+ * At most depth reads and writes at a time, for who waits for fd as well, which stays
+ * open meanwhile. -ENOSYS, -EAGAIN: the kernel has
  * none, or no more, of it (fs.aio-max-nr); -ENOMEM.
  */
-int device_queue_new(unsigned depth, struct device_queue **ret);
+int device_queue_new(unsigned depth, int fd, struct device_queue **ret);
 
 /* Waits for what is under way, which does not come back. NULL is allowed. */
 void device_queue_free(struct device_queue *);
@@ -45,12 +46,13 @@ bool device_queue_add(struct device_queue *, struct queued_io *, struct device *
 void device_queue_submit(struct device_queue *);
 
 /*
- * Submits, then waits until something has come back, fd (-1: none) is readable or
- * has an error, or a signal came. Returns how many have come back, into done; there
- * is room for all. What the kernel did not take has come back with -EAGAIN.
+ * Submits, then waits until something has come back, the descriptor is readable or
+ * has an error (*ret_readable is set then), or a signal came. NULL: only for what is
+ * under way, of which there must be some. Returns how many have come back, into
+ * done, where there is room for all. What the kernel did not take has come back with
+ * -EAGAIN.
  */
-unsigned device_queue_wait(struct device_queue *, int fd, bool *ret_readable,
-			   struct queued_io **done);
+unsigned device_queue_wait(struct device_queue *, bool *ret_readable, struct queued_io **done);
 
 /* How many were added and have not come back. */
 unsigned device_queue_under_way(const struct device_queue *);

@@ -31,6 +31,7 @@ static const char *const used[] = {
 	/* requests */
 	"read", "pread64", "pwrite64", "write", "writev", "readv", "preadv", "pwritev", "fdatasync",
 	"fsync", "fallocate", "lseek", "futex", "io_setup", "io_submit", "io_getevents", "io_destroy",
+	"epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait",
 	/* opening, closing, SQLite, the socket */
 	"open", "openat", "close", "stat", "lstat", "fstat", "newfstatat", "fstatat64", "statx", "statfs",
 	"fstatfs", "access", "faccessat", "faccessat2", "readlink", "readlinkat", "getdents",

@@ -1,10 +1,11 @@
 #include "remapfs/queue.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
+#include <time.h>
 
 #include "remapfs/cleanup.h"
 
@@ -12,35 +13,43 @@ struct device_queue {
 	io_context_t context;
 	unsigned depth;
 	unsigned under_way;
-	struct iocb **batch; /* to be submitted; the watch may be among them */
+	struct iocb **batch; /* to be submitted */
 	unsigned batched;
 	struct queued_io **refused; /* what the kernel did not take */
 	unsigned refused_count;
 	struct io_event *events;
-	struct iocb watch; /* of a descriptor that shall be readable */
-	int watched;       /* the descriptor, while it is watched; otherwise -1 */
-	int flags;         /* RWF_NOWAIT where the files have it */
+	int flags; /* RWF_NOWAIT where the files have it */
+
+	/*
+	 * The kernel's own poll for this (IOCB_CMD_POLL) takes a kernel thread for each
+	 * wake-up of /dev/fuse.
+	 */
+	int poll; /* epoll: of the one below, and of the user's descriptor */
+	int back; /* eventfd: something has come back */
 };
+
+enum { BACK, READABLE };
 
 /* ---- new and free ------------------------------------------------------------------- */
 
-/* The watch came later than the rest (Linux 4.18). */
-static int try_watch(struct device_queue *q)
+/*
+ * Nobody reads the eventfd: it tells of each time that something comes back. Of the
+ * user's descriptor it is told as long as there is something to be read.
+ */
+static int make_poll(struct device_queue *q, int fd)
 {
-	CLEANUP_CLOSE int fd = eventfd(1, EFD_CLOEXEC);
-	struct iocb *one = &q->watch;
-	int rc;
+	struct epoll_event back = {.events = EPOLLIN | EPOLLET, .data.u32 = BACK};
+	struct epoll_event readable = {.events = EPOLLIN, .data.u32 = READABLE};
 
-	if (fd < 0)
+	q->poll = epoll_create1(EPOLL_CLOEXEC);
+	q->back = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (q->poll < 0 || q->back < 0 || epoll_ctl(q->poll, EPOLL_CTL_ADD, q->back, &back) < 0 ||
+	    epoll_ctl(q->poll, EPOLL_CTL_ADD, fd, &readable) < 0)
 		return -errno;
-	io_prep_poll(one, fd, POLLIN);
-	rc = io_submit(q->context, 1, &one);
-	if (rc == 1)
-		rc = io_getevents(q->context, 1, 1, q->events, NULL);
-	return rc == 1 ? 0 : -ENOSYS;
+	return 0;
 }
 
-int device_queue_new(unsigned depth, struct device_queue **ret)
+int device_queue_new(unsigned depth, int fd, struct device_queue **ret)
 {
 	struct device_queue *q = calloc(1, sizeof(*q));
 	int rc = -ENOMEM;
@@ -48,14 +57,14 @@ int device_queue_new(unsigned depth, struct device_queue **ret)
 	if (!q)
 		return -ENOMEM;
 	q->depth = depth;
-	q->watched = -1;
+	q->poll = q->back = -1;
 	q->flags = RWF_NOWAIT;
-	q->batch = calloc(depth + 1, sizeof(struct iocb *));
+	q->batch = calloc(depth, sizeof(struct iocb *));
 	q->refused = calloc(depth, sizeof(struct queued_io *));
-	q->events = calloc(depth + 1, sizeof(*q->events));
+	q->events = calloc(depth, sizeof(*q->events));
 	if (q->batch && q->refused && q->events)
-		rc = io_setup((int)depth + 1, &q->context);
-	rc = rc < 0 ? rc : try_watch(q);
+		rc = io_setup((int)depth, &q->context);
+	rc = rc < 0 ? rc : make_poll(q, fd);
 	if (rc < 0)
 		device_queue_free(q);
 	else
@@ -69,6 +78,8 @@ void device_queue_free(struct device_queue *q)
 		return;
 	if (q->context)
 		io_destroy(q->context);
+	cleanup_close(&q->poll);
+	cleanup_close(&q->back);
 	free(q->batch);
 	free(q->refused);
 	free(q->events);
@@ -93,6 +104,7 @@ bool device_queue_add(struct device_queue *q, struct queued_io *io, struct devic
 		io_prep_pread(&io->iocb, fd, buf, length, (long long)(base + offset));
 	io->iocb.data = io;
 	io->iocb.aio_rw_flags = q->flags;
+	io_set_eventfd(&io->iocb, q->back);
 	q->batch[q->batched++] = &io->iocb;
 	q->under_way++;
 	return true;
@@ -102,9 +114,6 @@ static void refuse(struct device_queue *q, struct iocb *iocb)
 {
 	struct queued_io *io = iocb->data;
 
-	/* Not one that could be created: see try_watch. */
-	if (!io)
-		return;
 	io->result = -EAGAIN;
 	q->refused[q->refused_count++] = io;
 }
@@ -140,38 +149,36 @@ static void come_back(struct device_queue *q, struct queued_io *io, long result)
 	io->result = io->device->ops->queued->outcome(io->device, io->write, io->length, result);
 }
 
-static void watch(struct device_queue *q, int fd)
+/* How many have come back. */
+static int await(struct device_queue *q, bool *ret_readable)
 {
-	if (fd < 0 || q->watched >= 0)
-		return;
-	io_prep_poll(&q->watch, fd, POLLIN);
-	q->watch.data = NULL;
-	q->watched = fd;
-	q->batch[q->batched++] = &q->watch;
+	struct timespec none = {0};
+	struct epoll_event events[2];
+	int n;
+
+	if (!ret_readable)
+		return io_getevents(q->context, 1, q->depth, q->events, NULL);
+	n = epoll_wait(q->poll, events, 2, -1);
+	for (int i = 0; i < n; i++)
+		*ret_readable |= events[i].data.u32 == READABLE;
+	return io_getevents(q->context, 0, q->depth, q->events, &none);
 }
 
-unsigned device_queue_wait(struct device_queue *q, int fd, bool *ret_readable,
-			   struct queued_io **done)
+unsigned device_queue_wait(struct device_queue *q, bool *ret_readable, struct queued_io **done)
 {
 	unsigned count = 0;
 	int n = 0;
 
-	watch(q, fd);
 	device_queue_submit(q);
 	for (; q->refused_count; count++)
 		done[count] = q->refused[--q->refused_count];
 	if (count == 0)
-		n = io_getevents(q->context, 1, q->depth + 1, q->events, NULL);
+		n = await(q, ret_readable);
 	for (int i = 0; i < n; i++) {
 		struct queued_io *io = q->events[i].data;
 
-		if (io) {
-			come_back(q, io, (long)q->events[i].res);
-			done[count++] = io;
-		} else {
-			q->watched = -1;
-			*ret_readable = true;
-		}
+		come_back(q, io, (long)q->events[i].res);
+		done[count++] = io;
 	}
 	q->under_way -= count;
 	return count;

@@ -228,8 +228,7 @@ static void collect(struct thread *t)
 	unsigned count;
 
 	atomic_store(&t->waiting, true);
-	count = device_queue_wait(s->queue, ending(s) ? -1 : fuse_session_fd(s->fuse), &s->readable,
-				  s->back);
+	count = device_queue_wait(s->queue, ending(s) ? NULL : &s->readable, s->back);
 	atomic_store(&t->waiting, false);
 	for (unsigned i = 0; i < count; i++) {
 		struct slot *slot = slot_of(s->back[i]);
@@ -315,7 +314,7 @@ static int make_slots(struct service *s, unsigned count)
 static void make_queue(struct service *s)
 {
 	int fd = fuse_session_fd(s->fuse), flags = fcntl(fd, F_GETFL);
-	int rc = device_queue_new(QUEUE_DEPTH, &s->queue);
+	int rc = device_queue_new(QUEUE_DEPTH, fd, &s->queue);
 
 	if (rc < 0)
 		log_notice("no I/O can be queued (%s), threads do it, which is slower; a greater "

@@ -17,6 +17,7 @@
 #define PIECE 4096u
 
 static struct device_queue *queue;
+static int fd; /* that the queue waits for as well */
 static struct device *device;
 static uint8_t *buffer; /* of DEPTH pieces, and one more */
 static struct queued_io ios[DEPTH];
@@ -28,6 +29,7 @@ static int setup(void **state)
 	struct error err;
 	int rc = scratch_setup(state);
 
+	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	buffer = aligned_buffer((DEPTH + 1) * PIECE);
 	make_file(at("main"), MiB);
 	rc = rc < 0 ? rc : file_device_open(at("main"), &options, &device, &err);
@@ -35,7 +37,7 @@ static int setup(void **state)
 	memset(buffer, 0xee, DEPTH * PIECE);
 	for (uint64_t offset = 0; rc == 0 && offset < MiB / 2; offset += DEPTH * PIECE)
 		rc = device_write(device, buffer, DEPTH * PIECE, offset);
-	return rc < 0 ? rc : device_queue_new(DEPTH, &queue);
+	return rc < 0 ? rc : device_queue_new(DEPTH, fd, &queue);
 }
 
 static int teardown(void **state)
@@ -43,6 +45,7 @@ static int teardown(void **state)
 	device_queue_free(queue);
 	device_close(device);
 	free(buffer);
+	close(fd);
 	return scratch_teardown(state);
 }
 
@@ -55,11 +58,8 @@ static void add(unsigned i, bool write, uint64_t offset)
 /* Until all are back. */
 static void wait_for_all(void)
 {
-	bool readable = false;
-
 	while (device_queue_under_way(queue))
-		device_queue_wait(queue, -1, &readable, back);
-	assert_false(readable);
+		device_queue_wait(queue, NULL, back);
 }
 
 static void many_at_once(void **state)
@@ -83,13 +83,13 @@ static void many_at_once(void **state)
 
 static void each_comes_back_as_itself(void **state)
 {
-	bool readable = false, seen[DEPTH] = {false};
+	bool seen[DEPTH] = {false};
 
 	(void)state;
 	for (unsigned i = 0; i < DEPTH; i++)
 		add(i, false, i * PIECE);
 	while (device_queue_under_way(queue)) {
-		unsigned n = device_queue_wait(queue, -1, &readable, back);
+		unsigned n = device_queue_wait(queue, NULL, back);
 
 		assert_true(n > 0);
 		for (unsigned i = 0; i < n; i++) {
@@ -147,24 +147,21 @@ static void a_device_without_a_descriptor_is_left_alone(void **state)
 
 static void a_descriptor_becomes_readable(void **state)
 {
-	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	bool readable = false;
 	uint64_t one = 1;
 
 	(void)state;
 	add(0, true, 0);
-	/* It is watched from now on, also while I/O comes back. */
 	while (device_queue_under_way(queue))
-		device_queue_wait(queue, fd, &readable, back);
+		device_queue_wait(queue, &readable, back);
 	assert_false(readable);
 	assert_int_equal(write(fd, &one, sizeof(one)), sizeof(one));
-	assert_int_equal(device_queue_wait(queue, fd, &readable, back), 0);
+	assert_int_equal(device_queue_wait(queue, &readable, back), 0);
 	assert_true(readable);
-	/* Once for each time that it is waited for. */
+	/* Again, until it has been read. */
 	readable = false;
-	assert_int_equal(device_queue_wait(queue, fd, &readable, back), 0);
+	assert_int_equal(device_queue_wait(queue, &readable, back), 0);
 	assert_true(readable);
-	close(fd);
 }
 
 static void ignore(int signal)
@@ -186,17 +183,15 @@ static void *wake(void *arg)
 static void a_signal_ends_the_wait(void **state)
 {
 	struct sigaction action = {.sa_handler = ignore};
-	int fd = eventfd(0, EFD_CLOEXEC);
 	pthread_t self = pthread_self(), other;
 	bool readable = false;
 
 	(void)state;
 	sigaction(SIGUSR1, &action, NULL);
 	assert_int_equal(pthread_create(&other, NULL, wake, &self), 0);
-	assert_int_equal(device_queue_wait(queue, fd, &readable, back), 0);
+	assert_int_equal(device_queue_wait(queue, &readable, back), 0);
 	assert_false(readable);
 	pthread_join(other, NULL);
-	close(fd);
 }
 
 int main(void)
