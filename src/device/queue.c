@@ -118,6 +118,17 @@ static void refuse(struct device_queue *q, struct iocb *iocb)
 	q->refused[q->refused_count++] = io;
 }
 
+/*
+ * Where a file does not know RWF_NOWAIT, nothing tells what would wait. With it,
+ * -EAGAIN says that this would have, and the caller lets another thread do that.
+ */
+static void wait_where_needed(struct device_queue *q)
+{
+	q->flags = 0;
+	for (unsigned i = 0; i < q->batched; i++)
+		q->batch[i]->aio_rw_flags = 0;
+}
+
 /* An error is that of the first one that is left. */
 void device_queue_submit(struct device_queue *q)
 {
@@ -128,6 +139,8 @@ void device_queue_submit(struct device_queue *q)
 
 		if (n > 0)
 			done += (unsigned)n;
+		else if (n == -EOPNOTSUPP && q->flags)
+			wait_where_needed(q);
 		else if (n != -EINTR)
 			refuse(q, q->batch[done++]);
 	}
@@ -136,16 +149,8 @@ void device_queue_submit(struct device_queue *q)
 
 /* ---- back -------------------------------------------------------------------------------- */
 
-/*
- * Where the file does not know RWF_NOWAIT, nothing tells what would wait. With it,
- * -EAGAIN says that this would have, and the caller lets another thread do that.
- */
-static void come_back(struct device_queue *q, struct queued_io *io, long result)
+static void come_back(struct queued_io *io, long result)
 {
-	if (result == -EOPNOTSUPP && io->iocb.aio_rw_flags) {
-		q->flags = 0;
-		result = -EAGAIN;
-	}
 	io->result = io->device->ops->queued->outcome(io->device, io->write, io->length, result);
 }
 
@@ -177,7 +182,7 @@ unsigned device_queue_wait(struct device_queue *q, bool *ret_readable, struct qu
 	for (int i = 0; i < n; i++) {
 		struct queued_io *io = q->events[i].data;
 
-		come_back(q, io, (long)q->events[i].res);
+		come_back(io, (long)q->events[i].res);
 		done[count++] = io;
 	}
 	q->under_way -= count;

@@ -55,6 +55,9 @@ struct service {
 	struct slot *unfinished;    /* those whose I/O failed */
 	struct queued_io *back[QUEUE_DEPTH];
 
+	/* How many threads do something that takes long; one that leads adds to it. */
+	atomic_uint away;
+
 	/*
 	 * As many slots as threads and queued I/O: as long as the one that leads has none
 	 * in its hands, one is free.
@@ -97,8 +100,10 @@ static void give_back(struct service *s, struct slot *slot)
 
 static void lead(struct thread *t)
 {
-	if (!t->leads)
-		pthread_mutex_lock(&t->service->leading);
+	if (t->leads)
+		return;
+	atomic_fetch_sub(&t->service->away, 1);
+	pthread_mutex_lock(&t->service->leading);
 	t->leads = true;
 }
 
@@ -111,13 +116,15 @@ static void let_lead(struct thread *t)
 		return;
 	if (s->queue)
 		device_queue_submit(s->queue);
+	atomic_fetch_add(&s->away, 1);
 	t->leads = false;
 	pthread_mutex_unlock(&s->leading);
 }
 
-static void takes_long(struct exchange *x)
+/* Whether none is left to lead when this one no longer does. */
+static bool is_last(const struct thread *t)
 {
-	let_lead(((struct slot *)x)->thread);
+	return atomic_load(&t->service->away) + 1 == t->service->thread_count;
 }
 
 static bool ending(struct service *s)
@@ -128,6 +135,67 @@ static bool ending(struct service *s)
 static unsigned under_way(const struct service *s)
 {
 	return s->queue ? device_queue_under_way(s->queue) : 0;
+}
+
+/* ---- I/O that is back ------------------------------------------------------------------- */
+
+static void leave_unfinished(struct service *s, struct slot *slot, int result)
+{
+	slot->queued.result = result;
+	slot->next = s->unfinished;
+	s->unfinished = slot;
+}
+
+/* requests: waits for those as well. */
+static void collect(struct thread *t, bool requests)
+{
+	struct service *s = t->service;
+	unsigned count;
+
+	atomic_store(&t->waiting, true);
+	count = device_queue_wait(s->queue, requests ? &s->readable : NULL, s->back);
+	atomic_store(&t->waiting, false);
+	for (unsigned i = 0; i < count; i++) {
+		struct slot *slot = slot_of(s->back[i]);
+
+		if (s->back[i]->result < 0) {
+			leave_unfinished(s, slot, s->back[i]->result);
+			continue;
+		}
+		image_finish(&slot->exchange, 0);
+		give_back(s, slot);
+	}
+}
+
+/* It has what it needs: nobody who finishes waits for the ranges of others. */
+static void finish_one(struct thread *t)
+{
+	struct service *s = t->service;
+	struct slot *slot = s->unfinished;
+
+	s->unfinished = slot->next;
+	if (!is_last(t))
+		let_lead(t);
+	image_finish(&slot->exchange, slot->queued.result);
+	give_back(s, slot);
+}
+
+/*
+ * I/O that is under way holds its range without a thread, and others may wait for
+ * that. So the last thread that could see to its end does, before it may wait as well.
+ */
+static void takes_long(struct exchange *x)
+{
+	struct thread *t = ((struct slot *)x)->thread;
+	struct service *s = t->service;
+
+	while (t->leads && is_last(t) && (s->unfinished || under_way(s))) {
+		if (s->unfinished)
+			finish_one(t);
+		else
+			collect(t, false);
+	}
+	let_lead(t);
 }
 
 /* ---- requests ------------------------------------------------------------------------- */
@@ -183,18 +251,11 @@ static void process(struct service *s, char *buf, size_t n)
 		atomic_store(&s->shared->init_answered, true);
 }
 
-static void leave_unfinished(struct service *s, struct slot *slot, int result)
-{
-	slot->queued.result = result;
-	slot->next = s->unfinished;
-	s->unfinished = slot;
-}
-
 static void queue(struct service *s, struct slot *slot)
 {
 	const struct volume_io *io = slot->io;
 
-	/* Whoever asks for one thing at a time has asked. */
+	/* Whoever asks for one thing at a time has asked; if not, the next wait is short. */
 	s->readable = under_way(s) > 0;
 	if (!device_queue_add(s->queue, &slot->queued, io->device, io->write, io->buf, io->length,
 			      io->offset))
@@ -220,39 +281,6 @@ static void serve_one(struct thread *t)
 		give_back(s, slot);
 }
 
-/* ---- I/O that is back ------------------------------------------------------------------- */
-
-static void collect(struct thread *t)
-{
-	struct service *s = t->service;
-	unsigned count;
-
-	atomic_store(&t->waiting, true);
-	count = device_queue_wait(s->queue, ending(s) ? NULL : &s->readable, s->back);
-	atomic_store(&t->waiting, false);
-	for (unsigned i = 0; i < count; i++) {
-		struct slot *slot = slot_of(s->back[i]);
-
-		if (s->back[i]->result < 0) {
-			leave_unfinished(s, slot, s->back[i]->result);
-			continue;
-		}
-		image_finish(&slot->exchange, 0);
-		give_back(s, slot);
-	}
-}
-
-static void finish_one(struct thread *t)
-{
-	struct service *s = t->service;
-	struct slot *slot = s->unfinished;
-
-	s->unfinished = slot->next;
-	let_lead(t);
-	image_finish(&slot->exchange, slot->queued.result);
-	give_back(s, slot);
-}
-
 /* ---- the threads -------------------------------------------------------------------------- */
 
 static void *serve(void *context)
@@ -261,18 +289,19 @@ static void *serve(void *context)
 	struct service *s = t->service;
 	uint64_t one = 1;
 
-	for (;;) {
-		lead(t);
+	pthread_mutex_lock(&s->leading);
+	t->leads = true;
+	for (;; lead(t)) {
 		if (s->unfinished)
 			finish_one(t);
 		else if (!ending(s) && (s->readable || !s->queue))
 			serve_one(t);
 		else if (!ending(s) || under_way(s))
-			collect(t);
+			collect(t, !ending(s));
 		else
 			break;
 	}
-	let_lead(t);
+	pthread_mutex_unlock(&s->leading);
 	if (write(s->ended, &one, sizeof(one)) != sizeof(one))
 		log_error("cannot tell that the mount ended: %s; if remapfs does not end, end it "
 			  "with kill", strerror(errno));
@@ -335,6 +364,8 @@ static int start_threads(struct service *s, unsigned count, struct error *err)
 
 	/* SIGUSR1 takes a thread out of its wait; see service_stop. */
 	sigaction(SIGUSR1, &wake, NULL);
+	/* Until it is known how many they are. */
+	pthread_mutex_lock(&s->leading);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_BYTES);
 	while (rc == 0 && s->thread_count < count) {
@@ -345,6 +376,7 @@ static int start_threads(struct service *s, unsigned count, struct error *err)
 		s->thread_count += rc == 0;
 	}
 	pthread_attr_destroy(&attr);
+	pthread_mutex_unlock(&s->leading);
 	if (rc && s->thread_count == 0)
 		return error_set(err, rc, "cannot start threads: %s; end other programs",
 				 strerror(rc));

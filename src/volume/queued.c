@@ -127,5 +127,8 @@ static int finish_write(struct volume *v, struct own_io *o, int result)
 
 int volume_finish(struct volume *v, struct volume_io *io, int result)
 {
+	/* Nothing has failed so far. */
+	if (result == -EAGAIN)
+		begin_time(v, &own(io)->request);
 	return io->write ? finish_write(v, own(io), result) : finish_read(v, own(io), result);
 }

@@ -92,7 +92,9 @@ kept_sectors() {
 
 say "a block device that is removed and comes back, under load"
 truncate -s 16M disk
-device=$(losetup -f --show --direct-io=on disk)
+# It is attached again later, so it must be one that no other test finds free.
+device=/dev/loop$((100 + RANDOM % 900))
+losetup --direct-io=on "$device" disk
 bounded remapctl create -q "$VOLUME" --main "$device" --spare "$SPARE,size=2M"
 inject --sectors 20000,20001 --on write
 image_mount
@@ -167,3 +169,5 @@ kept_sectors "after a restart with main back"
 image_unmount
 losetup -d "$device"
 bounded fusermount3 -u lower.mnt
+# LOOP_CTL_REMOVE
+perl -e 'open(my $f, "+<", "/dev/loop-control"); ioctl($f, 0x4C81, $ARGV[0] + 0)' "${device#/dev/loop}" || :
