@@ -44,6 +44,7 @@ struct supervisor {
 	bool serving; /* the worker has told that it serves */
 	struct timespec served_since;
 	double deaths;
+	bool handover;  /* was asked for, and is yet to be done */
 	unsigned asked; /* how often to end */
 	int code;       /* to end with when it was asked twice */
 };
@@ -214,6 +215,16 @@ static int trial_ended(struct supervisor *s, int status)
 	return -1;
 }
 
+/* One that is only beginning to serve is let begin: it would not end in order. */
+static void hand_over(struct supervisor *s)
+{
+	if (!s->handover || s->worker == 0 || !s->serving)
+		return;
+	s->handover = false;
+	log_notice("handing over to a new worker");
+	kill(s->worker, SIGTERM);
+}
+
 /* The pipe of the worker has a word, or has been closed by its end. */
 static void worker_ready(struct supervisor *s)
 {
@@ -227,6 +238,7 @@ static void worker_ready(struct supervisor *s)
 		start_trial(s);
 	if (s->serving && !s->ready)
 		notify_service("STATUS=serving; the worker before %s", s->shared->former);
+	hand_over(s);
 }
 
 /* Called when the worker has ended. Returns an exit code, or -1 to go on. */
@@ -301,11 +313,11 @@ static int on_signal(struct supervisor *s, const struct signalfd_siginfo *info)
 {
 	if (info->ssi_signo == SIGCHLD)
 		return child_ended(s);
-	if (info->ssi_signo != SIGUSR2) {
+	if (info->ssi_signo == SIGUSR2) {
+		s->handover = true;
+		hand_over(s);
+	} else {
 		asked_to_end(s);
-	} else if (s->worker > 0 && s->serving) {
-		log_notice("handing over to a new worker");
-		kill(s->worker, SIGTERM);
 	}
 	return -1;
 }

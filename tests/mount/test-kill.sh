@@ -97,6 +97,17 @@ bounded remapctl upgrade "$VOLUME"
 assert_eq "$(daemon_pid)" "$supervisor" "the supervisor"
 bounded e2fsck -fn "$R" >fsck.log 2>&1 || fail "fsck after upgrade: $(cat fsck.log)"
 
+say "also when it comes while a worker is only starting"
+another_answers() {
+  [ "$(worker_pid)" != null ] && [ "$(worker_pid)" != "$before" ]
+}
+for _ in 1 2 3; do
+  before=$(worker_pid)
+  kill -9 "$before"
+  wait_for 20 another_answers || fail "no worker follows"
+  BOUND=30 bounded remapctl upgrade "$VOLUME"
+done
+
 say "a worker that dies as soon as it is started is given up"
 loop_detach
 for _ in $(seq 2000); do
