@@ -31,7 +31,7 @@ say "$seen rows while it grew"
 grep -vE '^[0-9]+\|20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z\|[a-z_]+$' rows &&
   fail "rows that a person cannot read"
 age=$(sql "SELECT abs(strftime('%s', 'now') - strftime('%s', max(at))) FROM history")
-[ "$age" -le 5 ] || fail "the newest row is $age s old, in UTC"
+[ "$age" -le 60 ] || fail "the newest row is $age s old, in UTC"
 
 say "no statement changes it, under load"
 for statement in \
