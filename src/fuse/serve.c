@@ -459,7 +459,8 @@ void service_stop(struct service *s)
 {
 	if (!s)
 		return;
-	end_threads(s);
+	if (s->threads)
+		end_threads(s);
 	device_queue_free(s->queue);
 	for (unsigned i = 0; i < s->slot_count; i++)
 		volume_io_free(s->slots[i].io);
