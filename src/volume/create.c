@@ -38,8 +38,10 @@ static int check_no_log(struct creation *c)
 		CLEANUP_FREE char *name = NULL;
 		struct stat st;
 
-		if (asprintf(&name, "%s%s", c->options->path, suffixes[i]) < 0)
+		if (asprintf(&name, "%s%s", c->options->path, suffixes[i]) < 0) {
+			name = NULL;
 			return error_set(c->err, ENOMEM, "out of memory; end other programs");
+		}
 		if (lstat(name, &st) == 0)
 			return error_set(c->err, EEXIST, "'%s' is left from another volume of that "
 					 "name; remove it, or choose another name", name);
