@@ -27,8 +27,8 @@ struct queued_io {
 
 /*
  * At most depth reads and writes at a time, for who waits for fd as well, which stays
- * open meanwhile. -ENOSYS, -EAGAIN: the kernel has
- * none, or no more, of it (fs.aio-max-nr); -ENOMEM.
+ * open meanwhile. -ENOSYS, -EAGAIN: the kernel has none, or no more, of it
+ * (fs.aio-max-nr); -ENOMEM; or what epoll and eventfd said.
  */
 int device_queue_new(unsigned depth, int fd, struct device_queue **ret);
 
@@ -36,8 +36,10 @@ int device_queue_new(unsigned depth, int fd, struct device_queue **ret);
 void device_queue_free(struct device_queue *);
 
 /*
- * As device_read and device_write, from device_queue_submit or device_queue_wait
- * on. false: the device has no descriptor to do that with, nothing was queued.
+ * As device_read and device_write (bytes, whole blocks, an aligned buffer), from
+ * device_queue_submit or device_queue_wait on. It comes back with -EAGAIN where the
+ * kernel would have to wait for more than the device (RWF_NOWAIT). false: the device
+ * has no descriptor to do that with, nothing was queued.
  */
 bool device_queue_add(struct device_queue *, struct queued_io *, struct device *, bool write,
 		      void *buf, size_t length, uint64_t offset);

@@ -188,7 +188,7 @@ int spare_each_bad(struct spare *, int (*fn)(void *context, slot_t, sector_t), v
 
 /* The sequence that is durably confirmed. */
 uint64_t spare_confirmed(const struct spare *);
-/* What it was when the spare was opened comes from one superblock: the newer one was damaged, maybe. */
+/* When the spare was opened one superblock was damaged: maybe that with the later sequence. */
 bool spare_may_be_behind(const struct spare *);
 /*
  * Writes it into one of the superblocks; in force after the next spare_flush.

@@ -6,7 +6,8 @@
  * small requests are under way with one thread that sleeps once for several of
  * them. Whatever may take a while it does itself, having let another thread lead
  * before: a request of many pages, a flush, a sector that is lost or has moved, one
- * that somebody else holds, I/O that failed.
+ * that somebody else holds, I/O that failed. Queued I/O holds its sectors, so there is
+ * always a thread to see to its end: the last one that could does so first.
  *
  * Requests are read into buffers placed so that the payload of a write is aligned
  * for direct I/O, and without cloned descriptors, whose closing would abort
