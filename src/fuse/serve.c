@@ -31,6 +31,7 @@ struct slot {
 	struct exchange exchange;
 	struct volume_io *io; /* the exchange's, when it may have it */
 	struct queued_io queued;
+	bool present;          /* its memory is, see make_present */
 	struct thread *thread; /* which has it now */
 	struct slot *next;     /* free, or unfinished */
 };
@@ -79,6 +80,7 @@ static struct slot *slot_of(struct queued_io *io)
 
 /* ---- slots ---------------------------------------------------------------------------- */
 
+/* The one used last first: its memory is warm, and that of others is perhaps never needed. */
 static struct slot *take_slot(struct service *s)
 {
 	HOLD_LOCK(&s->freeing);
@@ -214,6 +216,20 @@ static char *request_of(const struct slot *slot)
 	return slot->exchange.payload - HEADER;
 }
 
+/*
+ * Every page of it is there before a request is read: a process that is killed
+ * while the kernel copies a request into its memory, and has to fault a page in for
+ * that, makes the request fail with EIO instead of leaving it to the next worker
+ * (fuse_dev_do_read). Not for all slots at the start: 64 MiB of faults may take a
+ * quarter of a second, in which nobody is served.
+ */
+static void make_present(struct slot *slot)
+{
+	if (!slot->present)
+		memset(request_of(slot), 0, IMAGE_MAX_IO + HEADER);
+	slot->present = true;
+}
+
 /* One request; 0: there is none for now. */
 static size_t receive(struct thread *t, struct slot *slot)
 {
@@ -266,8 +282,10 @@ static void serve_one(struct thread *t)
 {
 	struct service *s = t->service;
 	struct slot *slot = take_slot(s);
-	size_t n = receive(t, slot);
+	size_t n;
 
+	make_present(slot);
+	n = receive(t, slot);
 	if (n > 0) {
 		slot->thread = t;
 		slot->exchange.io = s->queue && under_way(s) < QUEUE_DEPTH ? slot->io : NULL;
@@ -310,18 +328,11 @@ static void *serve(void *context)
 
 /* ---- the beginning ------------------------------------------------------------------------ */
 
-/*
- * Every page is there before the first request: a process that is killed while the
- * kernel copies a request into its memory, and has to fault a page in for that,
- * makes the request fail with EIO instead of leaving it to the next worker
- * (fuse_dev_do_read).
- */
 static int make_slots(struct service *s, unsigned count)
 {
 	s->slots = calloc(count, sizeof(*s->slots));
 	if (!s->slots || posix_memalign(&s->memory, VOLUME_ALIGNMENT, count * SLOT_BYTES) != 0)
 		return -ENOMEM;
-	memset(s->memory, 0, count * SLOT_BYTES);
 	for (; s->slot_count < count; s->slot_count++) {
 		struct slot *slot = &s->slots[s->slot_count];
 
