@@ -121,6 +121,7 @@ static void refuse(struct device_queue *q, struct iocb *iocb)
 /*
  * Where a file does not know RWF_NOWAIT, nothing tells what would wait. With it,
  * -EAGAIN says that this would have, and the caller lets another thread do that.
+ * Files tell at once; block devices, such as dm-delay on Linux 6.1, by the outcome.
  */
 static void wait_where_needed(struct device_queue *q)
 {
@@ -149,9 +150,15 @@ void device_queue_submit(struct device_queue *q)
 
 /* ---- back -------------------------------------------------------------------------------- */
 
-static void come_back(struct queued_io *io, long result)
+static void come_back(struct device_queue *q, struct queued_io *io, long result)
 {
-	io->result = io->device->ops->queued->outcome(io->device, io->write, io->length, result);
+	if (result == -EOPNOTSUPP && io->iocb.aio_rw_flags) {
+		wait_where_needed(q);
+		io->result = -EAGAIN;
+	} else {
+		io->result = io->device->ops->queued->outcome(io->device, io->write, io->length,
+							      result);
+	}
 }
 
 /* How many have come back. */
@@ -182,7 +189,7 @@ unsigned device_queue_wait(struct device_queue *q, bool *ret_readable, struct qu
 	for (int i = 0; i < n; i++) {
 		struct queued_io *io = q->events[i].data;
 
-		come_back(io, (long)q->events[i].res);
+		come_back(q, io, (long)q->events[i].res);
 		done[count++] = io;
 	}
 	q->under_way -= count;

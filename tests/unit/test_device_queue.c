@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,12 +24,47 @@ static uint8_t *buffer; /* of DEPTH pieces, and one more */
 static struct queued_io ios[DEPTH];
 static struct queued_io *back[DEPTH];
 
+/* ---- kernels that do not know RWF_NOWAIT of all files ------------------------------ */
+
+static enum { KNOWN, UNKNOWN_AT_ONCE, UNKNOWN_BY_OUTCOME } nowait;
+static unsigned tried; /* I/O with it */
+
+int __real_io_submit(io_context_t, long, struct iocb **);
+int __real_io_getevents(io_context_t, long, long, struct io_event *, struct timespec *);
+int __wrap_io_submit(io_context_t, long, struct iocb **);
+int __wrap_io_getevents(io_context_t, long, long, struct io_event *, struct timespec *);
+
+int __wrap_io_submit(io_context_t context, long count, struct iocb **batch)
+{
+	if (batch[0]->aio_rw_flags & RWF_NOWAIT) {
+		tried++;
+		if (nowait == UNKNOWN_AT_ONCE)
+			return -EOPNOTSUPP;
+	}
+	return __real_io_submit(context, count, batch);
+}
+
+int __wrap_io_getevents(io_context_t context, long least, long most, struct io_event *events,
+			struct timespec *limit)
+{
+	int n = __real_io_getevents(context, least, most, events, limit);
+
+	for (int i = 0; i < n; i++)
+		if (nowait == UNKNOWN_BY_OUTCOME && events[i].obj->aio_rw_flags & RWF_NOWAIT)
+			events[i].res = (unsigned long)-EOPNOTSUPP;
+	return n;
+}
+
+/* ---- over a file --------------------------------------------------------------------- */
+
 static int setup(void **state)
 {
 	const struct file_device_options options = {.role = "main"};
 	struct error err;
 	int rc = scratch_setup(state);
 
+	nowait = KNOWN;
+	tried = 0;
 	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	buffer = aligned_buffer((DEPTH + 1) * PIECE);
 	make_file(at("main"), MiB);
@@ -126,6 +162,38 @@ static void what_would_wait_is_for_others(void **state)
 		assert_int_equal(ios[0].result, -EAGAIN);
 }
 
+static void without_nowait_the_rest_is_done_here(void **state)
+{
+	(void)state;
+	nowait = UNKNOWN_AT_ONCE;
+	add(0, true, 0);
+	wait_for_all();
+	assert_int_equal(ios[0].result, 0);
+	add(1, false, 0);
+	wait_for_all();
+	assert_int_equal(ios[1].result, 0);
+	assert_int_equal(tried, 1);
+}
+
+/* What was under way was not done; what comes later is. */
+static void an_outcome_may_tell_it_as_well(void **state)
+{
+	(void)state;
+	nowait = UNKNOWN_BY_OUTCOME;
+	for (unsigned i = 0; i < 3; i++)
+		add(i, i % 2, i * PIECE);
+	device_queue_submit(queue);
+	wait_for_all();
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(ios[i].result, -EAGAIN);
+	add(0, true, 0);
+	add(1, false, PIECE);
+	wait_for_all();
+	assert_int_equal(ios[0].result, 0);
+	assert_int_equal(ios[1].result, 0);
+	assert_int_equal(tried, 1);
+}
+
 static void what_the_kernel_refuses_is_for_others(void **state)
 {
 	(void)state;
@@ -201,6 +269,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(each_comes_back_as_itself, setup, teardown),
 		cmocka_unit_test_setup_teardown(past_the_end_the_device_is_gone, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_would_wait_is_for_others, setup, teardown),
+		cmocka_unit_test_setup_teardown(without_nowait_the_rest_is_done_here, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_outcome_may_tell_it_as_well, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_the_kernel_refuses_is_for_others, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_device_without_a_descriptor_is_left_alone, setup,
 						teardown),
