@@ -101,14 +101,14 @@ fail()
 
 one_good_line()
 {
-	local line
+	local line rest
 
 	[ -s "$log/err" ] || { fail 'nothing on stderr'; return 1; }
-	if [ "$(wc -l <"$log/err")" != 1 ] || [ -n "$(tail -c 1 "$log/err")" ]; then
+	# The last thing that is read ends the file, and only after a newline.
+	if ! { IFS= read -r line && ! IFS= read -r rest && [ -z "$rest" ]; } <"$log/err"; then
 		fail 'not exactly one line on stderr'
 		return 1
 	fi
-	IFS= read -r line <"$log/err"
 	case $line in
 	"$1: "?*) ;;
 	*) fail "the line does not begin with '$1: '"; return 1 ;;
