@@ -38,7 +38,7 @@ static const struct {
 				    " b.slot + b.slots"},
 };
 
-#define QUICK_LINE 120
+#define LINE_BYTES 160
 
 struct checking {
 	struct store *store;
@@ -64,7 +64,7 @@ static int each_row(struct checking *c, const char *query,
 
 static void integrity_row(struct checking *c, sqlite3_stmt *row, const char *what)
 {
-	char line[160];
+	char line[LINE_BYTES];
 
 	(void)what;
 	store_text(row, 0, line, sizeof(line));
@@ -74,7 +74,7 @@ static void integrity_row(struct checking *c, sqlite3_stmt *row, const char *wha
 
 static void rule_row(struct checking *c, sqlite3_stmt *row, const char *what)
 {
-	char line[160];
+	char line[LINE_BYTES];
 
 	if (sqlite3_column_int64(row, 0) == 0)
 		return;
@@ -99,12 +99,12 @@ static void first_line(void *context, const char *line)
 	char *first = context;
 
 	if (!first[0])
-		snprintf(first, QUICK_LINE, "%s", line);
+		snprintf(first, LINE_BYTES, "%s", line);
 }
 
 int store_quick_check(struct store *s, const char *path, struct error *err)
 {
-	char first[QUICK_LINE] = "";
+	char first[LINE_BYTES] = "";
 	struct checking c = {s, first_line, first};
 	int rc = 0;
 
