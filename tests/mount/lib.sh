@@ -250,12 +250,24 @@ try_unmount() {
   bounded fusermount3 -u "$1" 2>"$SCRATCH/unmount.log"
 }
 
+# threads_of SUPERVISOR: what each thread of its worker does, for who has to find out
+# why something hangs.
+threads_of() {
+  local worker
+  for worker in $(cat "/proc/$1/task/$1/children"); do
+    grep -H . "/proc/$worker/task"/*/{comm,wchan,syscall,stack}
+  done 2>/dev/null || :
+}
+
 # Returns when the daemon has ended: everything is flushed, the locks are free.
 image_unmount() {
   local pid
   pid=$(daemon_pid)
   wait_for 10 try_unmount "$MNT" || fail "fusermount3 -u: $(cat "$SCRATCH/unmount.log")"
-  wait_for 30 process_ended "$pid" || fail "remapfs ($pid) does not end after fusermount3 -u"
+  wait_for 30 process_ended "$pid" || {
+    threads_of "$pid" >&2
+    fail "remapfs ($pid) does not end after fusermount3 -u"
+  }
 }
 
 image_restart() {

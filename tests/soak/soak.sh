@@ -91,12 +91,8 @@ answers() {
   worker=$(status_of '.daemon.worker_pid // empty' 2>/dev/null) && [ -n "$worker" ] && return
   echo >>silent
   # What it does instead, for who has to find out.
-  {
-    cat /proc/loadavg
-    for worker in $(cat "/proc/$supervisor/task/$supervisor/children"); do
-      grep -H . "/proc/$worker/task"/*/{comm,wchan,stack}
-    done
-  } >&2 2>/dev/null || :
+  cat /proc/loadavg >&2
+  threads_of "$supervisor" >&2
   return 1
 }
 
