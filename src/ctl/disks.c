@@ -3,6 +3,7 @@
 #include "remapfs/cleanup.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -80,14 +81,45 @@ static unsigned look_at_slaves(struct disks *disks, const char *folder, int dept
 	return found;
 }
 
-/* Where a file is: the device that its file system is on, or it is itself. */
+/* What is mounted there, of up to 4095 bytes, as proc_pid_mountinfo(5) has it. */
+static bool source_of(const char *path, char source[4096])
+{
+	CLEANUP_FREE char *line = NULL;
+	unsigned long long id;
+	struct statx stx;
+	size_t room = 0;
+	bool found = false;
+	FILE *mounts;
+
+	if (statx(AT_FDCWD, path, 0, STATX_MNT_ID, &stx) < 0 || !(stx.stx_mask & STATX_MNT_ID))
+		return false;
+	mounts = fopen("/proc/self/mountinfo", "re");
+	while (mounts && !found && getline(&line, &room, mounts) >= 0) {
+		const char *rest = strstr(line, " - ");
+
+		found = rest && sscanf(line, "%llu", &id) == 1 && id == stx.stx_mnt_id &&
+			sscanf(rest, " - %*s %4095s", source) == 1;
+	}
+	if (mounts)
+		fclose(mounts);
+	return found;
+}
+
+/*
+ * Where a file is: the device that its file system is on, or it is itself. btrfs
+ * gives each subvolume a number that is no device's: its mount names one.
+ */
 static int device_of(const char *path, dev_t *ret)
 {
-	struct stat st;
+	char source[4096];
+	struct stat st, disk;
 
 	if (stat(path, &st) < 0)
 		return -errno;
 	*ret = S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev;
+	if (major(*ret) == 0 && source_of(path, source) && stat(source, &disk) == 0 &&
+	    S_ISBLK(disk.st_mode))
+		*ret = disk.st_rdev;
 	return 0;
 }
 
@@ -114,7 +146,8 @@ static void look_below(struct disks *disks, dev_t device, int depth)
 	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", major(device), minor(device));
 	folder = realpath(path, NULL);
 	if (!folder || depth > DEPTH_MAX) {
-		/* A file system without a device of its own: btrfs, overlay, network, memory. */
+		/* A file system without a device of its own: overlay, network, memory, FUSE. */
+		add_disk(disks, device);
 		disks->incomplete = true;
 		return;
 	}

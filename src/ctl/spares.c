@@ -3,6 +3,7 @@
  * with the volume opened here where none does.
  */
 #include "ctl/ctl.h"
+#include "ctl/disks.h"
 #include "ctl/part.h"
 #include "ctl/progress.h"
 
@@ -12,6 +13,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -74,6 +76,42 @@ static const char add_help[] =
     "Example:\n"
     " remapctl add-spare disk.remap /mnt/other/spare2.img,size=1G\n";
 
+/* Where a file is, or is to be made. */
+static int disks_for(const char *path, struct disks *ret)
+{
+	CLEANUP_FREE char *copy = NULL;
+	int rc = disks_of(path, ret);
+
+	if (rc != -ENOENT)
+		return rc;
+	copy = strdup(path);
+	return copy ? disks_of(dirname(copy), ret) : -ENOMEM;
+}
+
+/*
+ * The volume would write its spare through itself: to take the spare away takes a
+ * flush of the file system that it is on, which comes back as a request to a daemon
+ * that waits for just that.
+ */
+static int check_not_inside(const char *volume, const char *path, struct error *err)
+{
+	struct disks spare, image;
+	json_t *answer = NULL;
+	const char *at;
+	bool inside;
+
+	if (control_ask(volume, "status", &answer, NULL) < 0)
+		return 0; /* not mounted, or what is to be said of it comes later */
+	at = json_string_value(json_object_get(answer, "image"));
+	inside = at && disks_of(at, &image) == 0 && disks_for(path, &spare) == 0 &&
+		 disks_compare(&spare, &image) == DISKS_SHARED;
+	json_decref(answer);
+	if (!inside)
+		return 0;
+	return error_set(err, EBUSY, "spare '%s' is on the disk.img of this volume, which needs its "
+			 "spares itself; choose a place on another disk", path);
+}
+
 static int add_here(const char *path, const struct store_spare *spare, struct error *err)
 {
 	struct volume *volume;
@@ -131,6 +169,8 @@ static int prepare_and_add(struct prepare_options *options, bool quiet)
 	bool made = false;
 	int rc;
 
+	if (check_not_inside(options->path, options->spare.path, &err) < 0)
+		return refuse(&err);
 	progress_begin(&progress, quiet);
 	options->ret_made = &made;
 	options->progress = progress_show;

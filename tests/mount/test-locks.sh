@@ -84,4 +84,18 @@ losetup -d "$device"
 
 image_mount
 sector_read "$IMAGE" 1000 8 | cmp - data || fail "after all of that"
+
+say "a spare of the volume inside itself"
+loop_attach
+mkfs.ext4 -q "$R"
+bounded mount "$R" "$FS"
+truncate -s 4M "$FS/file"
+device=$(losetup -f --show "$FS/file")
+for spare in "$FS/spare,size=2M" "$FS/file" "$device" "$R" "$IMAGE"; do
+  must_fail "is on the disk.img of this volume" bounded remapctl add-spare --force "$VOLUME" "$spare"
+done
+[ ! -e "$FS/spare" ] || fail "it was made all the same"
+losetup -d "$device"
+bounded umount "$FS"
+loop_detach
 image_unmount
