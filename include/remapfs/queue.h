@@ -3,9 +3,12 @@
  *
  * Contract 11 holds for it: the kernel ends a process only once its queued I/O is
  * over (exit_aio), and such I/O keeps the file open, and with it the lock that
- * whoever comes next waits for (file_device_open). io_uring has no such end.
+ * whoever comes next waits for, or of a whole block device what refuses it
+ * (file_device_open). io_uring has no such end.
  *
- * For one thread at a time. Nothing waits but device_queue_wait.
+ * For one thread at a time. Nothing waits but device_queue_wait; except that the
+ * kernel, asked not to (RWF_NOWAIT), still waits to write a file of a file system
+ * that is frozen (fsfreeze), and for anything where it does not know that flag.
  */
 #ifndef REMAPFS_QUEUE_H
 #define REMAPFS_QUEUE_H

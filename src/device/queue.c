@@ -18,7 +18,6 @@ struct device_queue {
 	struct queued_io **refused; /* what the kernel did not take */
 	unsigned refused_count;
 	struct io_event *events;
-	int flags; /* RWF_NOWAIT where the files have it */
 
 	/*
 	 * The kernel's own poll for this (IOCB_CMD_POLL) takes a kernel thread for each
@@ -58,7 +57,6 @@ int device_queue_new(unsigned depth, int fd, struct device_queue **ret)
 		return -ENOMEM;
 	q->depth = depth;
 	q->poll = q->back = -1;
-	q->flags = RWF_NOWAIT;
 	q->batch = calloc(depth, sizeof(struct iocb *));
 	q->refused = calloc(depth, sizeof(struct queued_io *));
 	q->events = calloc(depth, sizeof(*q->events));
@@ -103,7 +101,7 @@ bool device_queue_add(struct device_queue *q, struct queued_io *io, struct devic
 	else
 		io_prep_pread(&io->iocb, fd, buf, length, (long long)(base + offset));
 	io->iocb.data = io;
-	io->iocb.aio_rw_flags = q->flags;
+	io->iocb.aio_rw_flags = device->waits ? 0 : RWF_NOWAIT;
 	io_set_eventfd(&io->iocb, q->back);
 	q->batch[q->batched++] = &io->iocb;
 	q->under_way++;
@@ -123,11 +121,15 @@ static void refuse(struct device_queue *q, struct iocb *iocb)
  * -EAGAIN says that this would have, and the caller lets another thread do that.
  * Files tell at once; block devices, such as dm-delay on Linux 6.1, by the outcome.
  */
-static void wait_where_needed(struct device_queue *q)
+static bool is_unknown(const struct queued_io *io, long result)
 {
-	q->flags = 0;
-	for (unsigned i = 0; i < q->batched; i++)
-		q->batch[i]->aio_rw_flags = 0;
+	return result == -EOPNOTSUPP && io->iocb.aio_rw_flags;
+}
+
+static void wait_where_needed(struct queued_io *io)
+{
+	io->device->waits = true;
+	io->iocb.aio_rw_flags = 0;
 }
 
 /* An error is that of the first one that is left. */
@@ -140,8 +142,8 @@ void device_queue_submit(struct device_queue *q)
 
 		if (n > 0)
 			done += (unsigned)n;
-		else if (n == -EOPNOTSUPP && q->flags)
-			wait_where_needed(q);
+		else if (is_unknown(q->batch[done]->data, n))
+			wait_where_needed(q->batch[done]->data);
 		else if (n != -EINTR)
 			refuse(q, q->batch[done++]);
 	}
@@ -150,14 +152,15 @@ void device_queue_submit(struct device_queue *q)
 
 /* ---- back -------------------------------------------------------------------------------- */
 
-static void come_back(struct device_queue *q, struct queued_io *io, long result)
+static void come_back(struct queued_io *io, long result)
 {
-	if (result == -EOPNOTSUPP && io->iocb.aio_rw_flags) {
-		wait_where_needed(q);
+	const struct device *d = io->device;
+
+	if (is_unknown(io, result)) {
+		wait_where_needed(io);
 		io->result = -EAGAIN;
 	} else {
-		io->result = io->device->ops->queued->outcome(io->device, io->write, io->length,
-							      result);
+		io->result = d->ops->queued->outcome(d, io->write, io->length, result);
 	}
 }
 
@@ -189,7 +192,7 @@ unsigned device_queue_wait(struct device_queue *q, bool *ret_readable, struct qu
 	for (int i = 0; i < n; i++) {
 		struct queued_io *io = q->events[i].data;
 
-		come_back(q, io, (long)q->events[i].res);
+		come_back(io, (long)q->events[i].res);
 		done[count++] = io;
 	}
 	q->under_way -= count;

@@ -53,6 +53,7 @@ struct service {
 	pthread_mutex_t leading; /* held by the thread that leads; guards: */
 	struct device_queue *queue; /* NULL: the threads do all I/O */
 	bool readable;              /* a request may be there to be read */
+	unsigned in_a_row;          /* requests since it was last looked what is back */
 	struct slot *unfinished;    /* those whose I/O failed */
 	struct queued_io *back[QUEUE_DEPTH];
 
@@ -169,14 +170,17 @@ static void collect(struct thread *t, bool requests)
 	}
 }
 
-/* It has what it needs: nobody who finishes waits for the ranges of others. */
-static void finish_one(struct thread *t)
+/*
+ * It has what it needs: nobody who finishes waits for the ranges of others. Who has
+ * another slot in its hands goes on leading, so that there are slots for who does.
+ */
+static void finish_one(struct thread *t, bool leading)
 {
 	struct service *s = t->service;
 	struct slot *slot = s->unfinished;
 
 	s->unfinished = slot->next;
-	if (!is_last(t))
+	if (!leading)
 		let_lead(t);
 	image_finish(&slot->exchange, slot->queued.result);
 	give_back(s, slot);
@@ -193,7 +197,7 @@ static void takes_long(struct exchange *x)
 
 	while (t->leads && is_last(t) && (s->unfinished || under_way(s))) {
 		if (s->unfinished)
-			finish_one(t);
+			finish_one(t, true);
 		else
 			collect(t, false);
 	}
@@ -240,8 +244,11 @@ static size_t receive(struct thread *t, struct slot *slot)
 	if (!fuse_session_exited(s->fuse))
 		n = read(fuse_session_fd(s->fuse), request_of(slot), IMAGE_MAX_IO + HEADER);
 	atomic_store(&t->waiting, false);
-	if (n > 0)
+	if (n > 0) {
+		/* Others who ask and ask must not keep what is back from its answer. */
+		s->readable = ++s->in_a_row % QUEUE_DEPTH != 0;
 		return (size_t)n;
+	}
 	s->readable = n < 0 && errno != EAGAIN;
 	/* ENOENT: the request was withdrawn before it was read. */
 	if (n < 0 && errno != EINTR && errno != EAGAIN && errno != ENOENT)
@@ -272,7 +279,7 @@ static void queue(struct service *s, struct slot *slot)
 	const struct volume_io *io = slot->io;
 
 	/* Whoever asks for one thing at a time has asked; if not, the next wait is short. */
-	s->readable = under_way(s) > 0;
+	s->readable = s->readable && under_way(s) > 0;
 	if (!device_queue_add(s->queue, &slot->queued, io->device, io->write, io->buf, io->length,
 			      io->offset))
 		leave_unfinished(s, slot, -EAGAIN);
@@ -310,12 +317,14 @@ static void *serve(void *context)
 	pthread_mutex_lock(&s->leading);
 	t->leads = true;
 	for (;; lead(t)) {
+		bool over = ending(s);
+
 		if (s->unfinished)
-			finish_one(t);
-		else if (!ending(s) && (s->readable || !s->queue))
+			finish_one(t, false);
+		else if (!over && (s->readable || !s->queue))
 			serve_one(t);
-		else if (!ending(s) || under_way(s))
-			collect(t, !ending(s));
+		else if (!over || under_way(s))
+			collect(t, !over);
 		else
 			break;
 	}

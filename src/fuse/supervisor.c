@@ -246,9 +246,9 @@ static int worker_ended(struct supervisor *s, int status)
 {
 	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 
+	s->worker = 0;
 	if (s->ready_fd >= 0)
 		worker_ready(s);
-	s->worker = 0;
 	if (s->asked > 1)
 		return s->code;
 	if (code == EXIT_DONE || code == EXIT_UNCLEAN)

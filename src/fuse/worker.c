@@ -23,7 +23,6 @@
 #include "remapfs/log.h"
 #include "remapfs/store.h"
 
-
 struct worker {
 	const struct options *options;
 	char unconfined[256]; /* the measures that were refused */

@@ -164,7 +164,8 @@ static int empty_spare(struct emptying *x)
 
 		if (most == 0)
 			return -ENOSPC;
-		if (is_on(&e, x->spare))
+		/* Also where sectors are lost: whoever still reads there is waited for. */
+		if (e.state != SECTOR_GOOD && e.spare == spare_id(x->spare))
 			rc = empty_piece(x, e.start, e.count);
 		if (rc < 0)
 			return rc;
@@ -193,8 +194,8 @@ static int set_state(void *context, struct store *s)
 }
 
 /*
- * The range of each of its sectors was owned since it had one, so no request is
- * at work on it any more, unless it still holds a slot.
+ * The range of each of its sectors was owned since it left, so no request is at work
+ * on it any more, unless it still holds a slot.
  */
 static void close_device(struct volume *v, struct spare *spare)
 {

@@ -88,8 +88,9 @@ static struct device *open_cached(const char *path)
 		free(c);
 		return NULL;
 	}
-	c->device = (struct device){&cached_ops, {.size = (uint64_t)st.st_size,
-						  .block_size = SECTOR}};
+	c->device = (struct device){.ops = &cached_ops,
+				    .geometry = {.size = (uint64_t)st.st_size,
+						 .block_size = SECTOR}};
 	return &c->device;
 }
 

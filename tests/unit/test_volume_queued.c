@@ -214,6 +214,44 @@ static void read_only_is_not_written(void **state)
 	open_volume();
 }
 
+/* Two spares. */
+static int setup_small(void **state)
+{
+	io = volume_io_new();
+	other = volume_io_new();
+	return volume_setup_small_spare(state);
+}
+
+static bool has_left(void)
+{
+	for (int i = 0; i < 250 && !events("spare_lost"); i++)
+		pause_ms(20);
+	return events("spare_lost");
+}
+
+/* Two read a slot; the first finds it bad, so that the spare holds nothing any more. */
+static void a_lost_spare_stays_while_it_is_read(void **state)
+{
+	struct error err;
+
+	(void)state;
+	bad_sectors(1000, 1, FAULT_ON_WRITE);
+	assert_written(1000, 1, 5);
+	assert_true(start_read(io, 1000, 1));
+	assert_true(start_read(other, 1000, 1));
+	bad_slots(1, 0, 1000, FAULT_ON_READ);
+	bad_slots(2, 0, 1000, FAULT_ON_READ);
+	assert_int_equal(volume_finish(volume, io, -EIO), -EIO);
+	assert_counts(0, 1);
+	assert_int_equal(volume_retire_spare(volume,
+					     (spare_id_t)ask_number("SELECT spare_id FROM pending"),
+					     true, &err), 0);
+	pause_ms(300);
+	assert_int_equal(events("spare_lost"), 0);
+	assert_int_equal(finish(other), 0);
+	assert_true(has_left());
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -228,6 +266,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_read_that_failed_once_is_read_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_device_that_is_gone_moves_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(read_only_is_not_written, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_lost_spare_stays_while_it_is_read, setup_small,
+						teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
