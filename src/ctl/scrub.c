@@ -143,7 +143,7 @@ static int look(const struct scrubbing *s, struct volume_scrub *ret, bool *ret_s
 
 static void print_found(const struct scrub_counts *c)
 {
-	printf("%" PRIu64 " lost, %" PRIu64 " weak (%" PRIu64 " moved), %" PRIu64
+	printf("%" PRIu64 " newly lost, %" PRIu64 " weak (%" PRIu64 " moved), %" PRIu64
 	       " pending cured", c->lost, c->weak, c->moved, c->cured);
 	if (c->unsteady)
 		printf(", %" PRIu64 " unsteady", c->unsteady);

@@ -156,11 +156,11 @@ static int check_superblocks(struct check *c, struct device *d, const struct spa
 	    (is_foreign(&copy[0], id) && is_foreign(&copy[1], id)))
 		return error_set(c->err, EBADMSG, "spare '%s' is another one than the volume's spare "
 				 "%u; give the right file back its place", info->path, info->id);
+	if (!copy[0].error || !copy[1].error)
+		return 1;
 	if (copy[0].error == -EPROTO || copy[1].error == -EPROTO)
 		return error_set(c->err, EPROTO, "spare '%s' has a newer format; use a newer remapfs",
 				 info->path);
-	if (!copy[0].error || !copy[1].error)
-		return 1;
 	/* It was wiped, and the next opening will say so. */
 	return spare_is_emptied(c->store, info) ? 0 : restore_both(c, d, id);
 }

@@ -88,7 +88,7 @@ image_restart
 assert_eq "$(scrub_is state)" running "state after a restart"
 [ "$(scrub_is done)" -ge "$paused_at" ] || fail "it began anew: $(scrub)"
 scrub resume --rate 0 --wait >told
-grep -q '^scrub done: 6 lost, 1 weak (1 moved)' told || fail "it found: $(cat told)"
+grep -q '^scrub done: 6 newly lost, 1 weak (1 moved)' told || fail "it found: $(cat told)"
 assert_eq "$(pending_sectors_list)" "140000 150000 150001 150002 150003 190000" "pending"
 assert_eq "$(only_in 100005 "$(remapped_sectors_list)")" "" "the weak sector"
 sector_read "$IMAGE" 100000 64 >seen

@@ -161,6 +161,11 @@ static void superblocks(void **state)
 	assert_repaired(FINDING_SUPERBLOCK, 0);
 	damage(l.backup_offset + 80, 1, 0x5a);
 	assert_repaired(FINDING_SUPERBLOCK, 0);
+	/* The version: no newer remapfs would have left the other one valid. */
+	damage(10, 1, 'x');
+	assert_repaired(FINDING_SUPERBLOCK, 0);
+	damage(l.backup_offset + 10, 1, 'x');
+	assert_repaired(FINDING_SUPERBLOCK, 0);
 	/* Both: what the database says of the spare is all that is left. */
 	damage(0, 4096, 0);
 	damage(l.backup_offset, 4096, 0x5a);
