@@ -117,6 +117,6 @@ grep -q 'interrupted; the scrub goes on' told || fail "it said: $(cat told)"
 assert_eq "$(scrub_is state) $(scrub_is served)" "running false" "state when interrupted"
 [[ $(bounded remapctl status "$VOLUME") == *"scrub "*interrupted* ]] || fail "status does not show it"
 scrub resume --rate 0 >told 2>&1
-grep -q '^scrub done: 1 lost' told || fail "it found: $(cat told)"
+grep -q '^scrub done: 1 newly lost' told || fail "it found: $(cat told)"
 assert_eq "$(scrub_is state)" "done" "state at the end"
 bounded remapctl check "$VOLUME" || fail "check: $?"
