@@ -28,10 +28,17 @@ mount_filesystem() {
   bounded mount -t "$1" -o "$options${2:+,$2}" "$R" "$FS"
 }
 
+# btrfs remembers a device, and would keep the loop device busy; Linux 6.1 may have
+# forgotten it by itself.
+forget_device() {
+  [ "$1" = btrfs ] || return 0
+  bounded btrfs device scan --forget "$R" >"$SCRATCH/forget.log" 2>&1 ||
+    grep -q 'No such file' "$SCRATCH/forget.log" || fail "btrfs: $(cat "$SCRATCH/forget.log")"
+}
+
 unmount_filesystem() {
   wait_for 20 bounded umount "$FS" || fail "umount of $1"
-  # btrfs remembers a device, and would keep the loop device busy.
-  [ "$1" != btrfs ] || bounded btrfs device scan --forget "$R" >/dev/null
+  forget_device "$1"
 }
 
 # more_sectors_die ROUNDS SECTORS OPTIONS: in the background; PID in DYING.

@@ -97,7 +97,7 @@ scenarios() {
   [ "$(events device_failed)" -ge 1 ] || fail "no device_failed in the history"
   dm_change main <<<"$table"
   wait_for 20 bounded umount "$FS" || fail "umount"
-  [ "$type" != btrfs ] || bounded btrfs device scan --forget "$R" >/dev/null
+  forget_device "$type"
   loop_give_up
   image_restart
   loop_attach
