@@ -17,6 +17,7 @@ making() {
   expect create-no-main 2 remapctl create other.db --spare other.img,size=256K
   expect create-no-size 1 remapctl create other.db --main nowhere.img --spare other.img,size=256K
   expect create-quiet 0 remapctl create -q quiet.db --main other-main.img,size=1M --spare q.img,size=64K
+  expect create-no-device 1 remapctl create other.db --main "$DEVICE" --spare other.img,size=256K
   # A file is not made where only devices are: a name that was mistyped.
   expect create-device-main 1 remapctl create other.db --main "$DEVICE,size=1M" --spare other.img,size=256K
   expect create-device-spare 1 remapctl create other.db --main main.img --spare "$DEVICE,size=256K"
