@@ -103,6 +103,8 @@ scrub() {
 # The first superblock of spare 2 and one descriptor.
 mending() {
   expect check-clean 0 remapctl check v.db
+  expect check-clean-quiet 0 remapctl check -q v.db
+  expect check-clean-rows 0 remapctl check -n v.db
   expect check-clean-json 0 remapctl check -J v.db
   dd if=/dev/zero of=spare2.img bs=4096 count=1 conv=notrunc status=none
   SQUEEZE=1 expect check-damage 4 remapctl check v.db
