@@ -65,7 +65,10 @@ static int explain_folder(const char *folder, int code, struct error *err)
 				 "%.150s",
 				 folder, folder);
 	if (code == EACCES)
-		remedy = "mount it with -o allow_other (and user_allow_other in /etc/fuse.conf)";
+		remedy = geteuid() ? "mount it with -o allow_other (and user_allow_other in "
+				     "/etc/fuse.conf)"
+				   : "root may not enter the mount of a user: add user_allow_other to "
+				     "/etc/fuse.conf, and mount again";
 	if (code == ENOTCONN)
 		remedy = "its daemon has died: fusermount3 -u it, then mount it again";
 	return error_set(err, code, "%.200s: %s; %s", folder, strerror(code), remedy);

@@ -18,6 +18,7 @@ static const char help_text[] =
     "Options:\n"
     "     --repair             correct what can be: superblocks from their copies, slot\n"
     "                          tables from the database\n" TABLE_HELP
+    " -q, --quiet              do not say that it is clean\n"
     " -h, --help               display this help\n"
     "\n"
     "Exit status:\n"
@@ -76,7 +77,14 @@ static int operational(const struct error *err)
 	return EXIT_OPERATIONAL;
 }
 
-static int check(const char *path, bool repair, const struct table_options *options)
+/* Who asked for rows of a certain form wants nothing but rows. */
+static void tell_clean(bool quiet, const struct table_options *o)
+{
+	if (!quiet && !o->json && !o->raw && !o->noheadings && !o->columns)
+		puts("clean: database and spares agree");
+}
+
+static int check(const char *path, bool repair, bool quiet, const struct table_options *options)
 {
 	struct listing listing = {0};
 	const struct check_options o = {.path = path, .repair = repair, .found = add_finding,
@@ -98,6 +106,8 @@ static int check(const char *path, bool repair, const struct table_options *opti
 	table_free(listing.table);
 	if (rc < 0)
 		return operational(&err);
+	if (!listing.count)
+		tell_clean(quiet, options);
 	return result.left ? EXIT_LEFT : result.repaired ? EXIT_CORRECTED : EXIT_CLEAN;
 }
 
@@ -106,13 +116,13 @@ int run_check(int argc, char **argv)
 	enum { OPTION_REPAIR = 256 };
 	static const struct option longs[] = {
 	    {"repair", no_argument, NULL, OPTION_REPAIR}, TABLE_LONGS,
-	    {"help", no_argument, NULL, 'h'}, {0}};
+	    {"quiet", no_argument, NULL, 'q'}, {"help", no_argument, NULL, 'h'}, {0}};
 	static const char *const names[] = {"VOLUME"};
 	struct table_options options = {0};
-	bool repair = false;
+	bool repair = false, quiet = false;
 	int c;
 
-	while ((c = next_option("check", argc, argv, ":" TABLE_SHORTS "h", longs)) != -1) {
+	while ((c = next_option("check", argc, argv, ":" TABLE_SHORTS "qh", longs)) != -1) {
 		if (c == 'h') {
 			print_help(help_text);
 			print_columns(columns);
@@ -122,10 +132,12 @@ int run_check(int argc, char **argv)
 			return EXIT_USAGE;
 		if (c == OPTION_REPAIR)
 			repair = true;
+		else if (c == 'q')
+			quiet = true;
 		else
 			take_table_option(c, optarg, &options);
 	}
 	if (check_operands("check", argc, argv, 1, 1, names))
 		return EXIT_USAGE;
-	return check(argv[optind], repair, &options);
+	return check(argv[optind], repair, quiet, &options);
 }

@@ -161,7 +161,7 @@ static void print_summary(const char *path, struct store *store)
 	       volume->main_sectors, plural(volume->main_sectors), volume->sector_size);
 	printf("  spare%-2s %zu with %" PRIu64 " slots (%s)\n", plural(count), count, slots,
 	       spare_size);
-	fputs("Next, mount it on an empty folder:\n  remapfs ", stdout);
+	fputs("Next, mount it on an empty folder:\n  mkdir MOUNTPOINT\n  remapfs ", stdout);
 	print_word(stdout, path);
 	fputs(" MOUNTPOINT\n", stdout);
 }

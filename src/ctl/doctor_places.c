@@ -2,6 +2,7 @@
 #include "ctl/disks.h"
 #include "ctl/doctor.h"
 #include "ctl/loop.h"
+#include "ctl/mounts.h"
 
 #include "remapfs/cleanup.h"
 
@@ -9,12 +10,14 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static void look_at_state(struct doctor *doctor, const struct status *s)
 {
 	if (strcmp(s->state, "failed") == 0)
-		doctor_find(doctor, DOCTOR_FAIL, "state", "%.400s; see 'remapctl history', repair "
-			    "that, and mount anew", s->trouble.text);
+		doctor_find(doctor, DOCTOR_FAIL, "state", "%s%s", s->trouble.text,
+			    strstr(s->trouble.text, "; ") ? "" : "; see 'remapctl history', repair "
+			    "that, and mount anew");
 	else if (strcmp(s->state, "full") == 0)
 		doctor_find(doctor, DOCTOR_FAIL, "state", "%.400s; add one with 'remapctl "
 			    "add-spare'", s->trouble.text);
@@ -33,8 +36,68 @@ static void look_at_state(struct doctor *doctor, const struct status *s)
 			    plural(s->totals.faults), is_or_are(s->totals.faults));
 }
 
+/* Mounts that are called as this volume is, and that nobody serves any more. */
+struct dead {
+	struct doctor *doctor;
+	const char *volume;
+	size_t count;
+};
+
+/* How remapfs calls its mounts: what no option can hold became '_'. */
+static bool is_called(const char *source, const char *name)
+{
+	while (*source && (*source == *name || (*source == '_' && *name))) {
+		source++;
+		name++;
+	}
+	return !*source && !*name;
+}
+
+/* In the order in which they have to go. */
+static void tell_dead(struct doctor *doctor, const char *point)
+{
+	CLEANUP_FREE struct loop *loops = NULL;
+	char image[PATH_MAX], devices[200] = "";
+	size_t count = 0, used = 0;
+
+	snprintf(image, sizeof(image), "%s/disk.img", point);
+	if (loop_find(image, &loops, &count, NULL))
+		count = 0;
+	for (size_t i = 0; i < count && used < sizeof(devices); i++)
+		used += (size_t)snprintf(devices + used, sizeof(devices) - used, " %s",
+					 loops[i].device);
+	doctor_find(doctor, DOCTOR_FAIL, "daemon", "the mount on %s is dead: all of remapfs has "
+		    "ended there; %s%s%s%s%s'fusermount3 -u %s', then mount anew", point,
+		    count ? "umount the file systems on" : "", devices, count ? ", 'losetup -d" : "",
+		    devices, count ? "', " : "", point);
+}
+
+static bool look_for_dead(const struct mount *mount, void *context)
+{
+	struct dead *dead = context;
+	const char *slash = strrchr(dead->volume, '/'), *source = mount->source;
+	struct stat st;
+
+	if (strcmp(mount->type, "fuse.remapfs") != 0)
+		return false;
+	if (strncmp(source, "remapfs:", 8) == 0 ? !is_called(source + 8, slash ? slash + 1 : dead->volume)
+						: !is_called(source, dead->volume))
+		return false;
+	if (stat(mount->point, &st) == 0 || errno != ENOTCONN)
+		return false;
+	tell_dead(dead->doctor, mount->point);
+	dead->count++;
+	return false;
+}
+
 static void look_at_daemon(struct doctor *doctor, const struct status *s)
 {
+	struct dead dead = {.doctor = doctor, .volume = s->path};
+
+	if (s->no_daemon)
+		mounts_find(look_for_dead, &dead);
+	if (dead.count)
+		return;
 	if (s->daemon)
 		doctor_find(doctor, DOCTOR_PASS, "daemon", "process %" PRIu64 " serves the volume",
 			    daemon_number(s, "pid"));
@@ -43,6 +106,15 @@ static void look_at_daemon(struct doctor *doctor, const struct status *s)
 			    "can be told; mount it with 'remapfs VOLUME MOUNTPOINT'");
 	else
 		doctor_find(doctor, DOCTOR_WARN, "daemon", "%s", s->daemon_error.text);
+}
+
+static const char *main_remedy(int code)
+{
+	if (code == EACCES || code == EPERM)
+		return "run this as who mounts the volume";
+	if (code == ENOENT || code == ENOTDIR)
+		return "give it back its place, or see 'remapctl set-path'";
+	return "check the disk and its cables";
 }
 
 static void look_at_main(struct doctor *doctor, const struct status *s)
@@ -59,8 +131,8 @@ static void look_at_main(struct doctor *doctor, const struct status *s)
 			    "written through the page cache, and slower; move it to a file system "
 			    "with O_DIRECT");
 	else
-		doctor_find(doctor, DOCTOR_FAIL, "main-direct", "main cannot be opened: %s; run "
-			    "this as who mounts the volume", strerror(code));
+		doctor_find(doctor, DOCTOR_FAIL, "main-direct", "main cannot be opened: %s; %s",
+			    strerror(code), main_remedy(code));
 }
 
 static void look_at_loops(struct doctor *doctor, const struct status *s)

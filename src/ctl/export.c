@@ -41,7 +41,9 @@ static const char help_text[] =
     "\n"
     "Example, to copy disk.img without trying what is lost:\n"
     " remapctl export --format ddrescue disk.remap lost.map\n"
-    " ddrescue -m lost.map disk/disk.img new.img new.map\n";
+    " ddrescue -m lost.map disk/disk.img new.img new.map\n"
+    "What -m leaves out keeps '?' (not tried) in new.map: what is lost is named by\n"
+    "lost.map itself.\n";
 
 enum { OPTION_STATE = 256 };
 

@@ -1,5 +1,7 @@
 #include "ctl/loop.h"
 
+#include "ctl/mounts.h"
+
 #include "remapfs/cleanup.h"
 
 #include <dirent.h>
@@ -179,11 +181,27 @@ static void first_line(int fd, char *buf, size_t size)
 	buf[strcspn(buf, "\n")] = 0;
 }
 
+/* FUSE lets nobody into a user's mount but this user, unless it was mounted so. */
+static bool keeps_root_out(const struct mount *mount, void *context)
+{
+	const char *image = *(const char *const *)context;
+	size_t length = strlen(mount->point);
+
+	return strncmp(image, mount->point, length) == 0 &&
+	       strcmp(image + length, "/disk.img") == 0 && strcmp(mount->type, "fuse.remapfs") == 0 &&
+	       !mount_has(mount, "user_id=0") && !mount_has(mount, "allow_other");
+}
+
 static int explain(const struct run *run, const char *image, struct error *err)
 {
 	char text[200];
 	const char *remedy = geteuid() ? "run this as root" : "see 'dmesg' for the kernel's reason";
 
+	if (mounts_find(keeps_root_out, &image))
+		remedy = geteuid() ? "root may not enter that mount either: add user_allow_other to "
+				     "/etc/fuse.conf, mount again, and run this as root"
+				   : "root may not enter the mount of a user: add user_allow_other to "
+				     "/etc/fuse.conf, and mount again";
 	first_line(run->err, text, sizeof(text));
 	return error_set(err, EIO, "cannot attach %.150s: %s; %s", image,
 			 text[0] ? text : "losetup failed", remedy);
@@ -286,42 +304,43 @@ int loop_find_partitions(const struct loop *loop, bool *ret_found, struct error 
 
 /* ---- detaching -------------------------------------------------------------- */
 
-/* Where the device is mounted, as the kernel writes it; false: nowhere. */
-static bool find_mount(const char *device, char *ret, size_t size)
+/* A mount of a loop device or of one of its partitions. */
+struct mounted {
+	const struct loop *loop;
+	char device[300], point[256];
+};
+
+static bool is_mounted(const struct mount *mount, void *context)
 {
-	FILE *mounts = fopen("/proc/self/mountinfo", "re");
-	CLEANUP_FREE char *line = NULL;
-	size_t room = 0;
-	struct stat st;
-	bool found = false;
+	struct mounted *mounted = context;
+	const char *of = mounted->loop->name, *name;
+	char sysfs[64], target[256];
+	size_t length = strlen(of);
+	ssize_t n;
 
-	if (!mounts)
+	snprintf(sysfs, sizeof(sysfs), "/sys/dev/block/%u:%u", major(mount->device),
+		 minor(mount->device));
+	n = readlink(sysfs, target, sizeof(target) - 1);
+	target[n < 0 ? 0 : n] = 0;
+	name = strrchr(target, '/');
+	/* loop1 and loop1p2, and not loop10. */
+	if (!name || strncmp(++name, of, length) != 0 || (name[length] && name[length] != 'p'))
 		return false;
-	while (stat(device, &st) == 0 && !found && getline(&line, &room, mounts) > 0) {
-		unsigned major_number, minor_number;
-		char point[256];
-
-		if (sscanf(line, "%*d %*d %u:%u %*s %255s", &major_number, &minor_number, point) ==
-			3 &&
-		    makedev(major_number, minor_number) == st.st_rdev) {
-			snprintf(ret, size, "%s", point);
-			found = true;
-		}
-	}
-	fclose(mounts);
-	return found;
+	snprintf(mounted->device, sizeof(mounted->device), "/dev/%s", name);
+	snprintf(mounted->point, sizeof(mounted->point), "%s", mount->point);
+	return true;
 }
 
 static int explain_held(const struct loop *loop, int code, struct error *err)
 {
-	char point[256];
+	struct mounted mounted = {.loop = loop};
 
 	if (code != EBUSY)
 		return error_set(err, code, "cannot open %s: %s; %s", loop->device, strerror(code),
 				 geteuid() ? "run this as root" : "see 'dmesg' for the reason");
-	if (find_mount(loop->device, point, sizeof(point)))
-		return error_set(err, code, "%s is mounted on %s; unmount that first", loop->device,
-				 point);
+	if (mounts_find(is_mounted, &mounted))
+		return error_set(err, code, "%s is mounted on %s; unmount that first", mounted.device,
+				 mounted.point);
 	return error_set(err, code,
 			 "%s is held by another program or device; 'lsblk %s' and 'fuser -v %s' "
 			 "show which",
@@ -331,14 +350,13 @@ static int explain_held(const struct loop *loop, int code, struct error *err)
 /* As the only holder: a mount, a device mapper target or mkfs makes that fail. */
 static int open_alone(const struct loop *loop)
 {
-	char point[256];
+	struct mounted mounted = {.loop = loop};
 
 	for (int waited = 0;; waited += 20) {
 		int fd = open(loop->device, O_RDONLY | O_EXCL | O_CLOEXEC);
 		int code = fd < 0 ? errno : 0;
 
-		if (code != EBUSY || waited >= HELD_WAIT_MS ||
-		    find_mount(loop->device, point, sizeof(point)))
+		if (code != EBUSY || waited >= HELD_WAIT_MS || mounts_find(is_mounted, &mounted))
 			return code ? -code : fd;
 		poll(NULL, 0, 20);
 	}

@@ -77,7 +77,7 @@ static int help(void)
 	    " 1  refused or failed: nothing was changed, unless the message says so\n"
 	    " 2  wrong command line: unknown option or command, missing or extra\n"
 	    "    argument, malformed value\n"
-	    "Those of check and health are of their own.\n"
+	    "Those of check, health and doctor are of their own.\n"
 	    "\n"
 	    "An error is one line on standard error: the cause; then what to do about it.\n");
 }

@@ -30,7 +30,8 @@ static const char help_text[] =
     " -h, --help             display this help\n"
     "\n"
     "States, gravest first:\n"
-    " failed   main, a flush or the database failed, or it could not be mounted: see trouble\n"
+    " failed   main, a flush or the database failed, or it could not be mounted;\n"
+    "          why is told beside the state, in JSON as trouble\n"
     " full     a write found too few free slots, or none is left\n"
     " pending  sectors are lost: reading them fails until they are written\n"
     " ok       none of these\n";

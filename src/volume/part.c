@@ -48,6 +48,19 @@ static bool is_among_devices(const char *path)
 	       here.st_dev == devices.st_dev;
 }
 
+static int explain_missing(struct part *p, int code, struct error *err)
+{
+	const char *remedy = "check the path";
+
+	p->path = part_absolute(p->spec->path);
+	if (code == ENOENT && p->path)
+		remedy = is_among_devices(p->path) ? "check the name with 'lsblk'"
+						   : "check the path, or add size= for a new, "
+						     "empty one";
+	return error_set(err, code, "cannot open %s '%s': %s; %s", p->role, p->spec->path,
+			 strerror(code), remedy);
+}
+
 int part_find(struct part *p, struct error *err)
 {
 	struct stat st;
@@ -66,9 +79,7 @@ int part_find(struct part *p, struct error *err)
 		p->missing = true;
 		p->path = part_absolute(p->spec->path);
 	} else {
-		return error_set(err, errno, "cannot open %s '%s': %s; %s", p->role,
-				 p->spec->path, strerror(errno), errno == ENOENT
-				 ? "add size= to make it" : "check the path");
+		return explain_missing(p, errno, err);
 	}
 	if (!p->path)
 		return error_set(err, errno, "cannot use %s '%s': %s; check the path", p->role,

@@ -17,6 +17,7 @@ making() {
   expect create-no-main 2 remapctl create other.db --spare other.img,size=256K
   expect create-no-size 1 remapctl create other.db --main nowhere.img --spare other.img,size=256K
   expect create-quiet 0 remapctl create -q quiet.db --main other-main.img,size=1M --spare q.img,size=64K
+  expect create-no-device 1 remapctl create other.db --main "$DEVICE" --spare other.img,size=256K
   # A file is not made where only devices are: a name that was mistyped.
   expect create-device-main 1 remapctl create other.db --main "$DEVICE,size=1M" --spare other.img,size=256K
   expect create-device-spare 1 remapctl create other.db --main main.img --spare "$DEVICE,size=256K"
@@ -102,6 +103,8 @@ scrub() {
 # The first superblock of spare 2 and one descriptor.
 mending() {
   expect check-clean 0 remapctl check v.db
+  expect check-clean-quiet 0 remapctl check -q v.db
+  expect check-clean-rows 0 remapctl check -n v.db
   expect check-clean-json 0 remapctl check -J v.db
   dd if=/dev/zero of=spare2.img bs=4096 count=1 conv=notrunc status=none
   SQUEEZE=1 expect check-damage 4 remapctl check v.db

@@ -108,7 +108,7 @@ scrubbed() {
   )
 }
 
-# trouble NAME RESULT TEXT CODE: of a volume of its own, after the commands on stdin.
+# trouble NAME RESULT TEXT CODE [REMEDY]: of a volume of its own, after the commands on stdin.
 trouble() {
   (
     cd "$(mktemp -d trouble.XXXXXX)"
@@ -116,11 +116,14 @@ trouble() {
     bash -e /dev/stdin
     doctor "$4" v.db
     says "$1" "$2" "$3"
+    jq -e --arg c "$1" --arg r "${5-}" '.checks[] | select(.check == $c) | (.remedy // "") | contains($r)' \
+      findings >/dev/null || fail "$1 does not advise '${5-}': $(cat findings)"
   )
 }
 
 troubles() {
-  trouble state fail 'main.img' 1 <<<'mv main.img elsewhere'
+  trouble state fail 'main.img' 1 set-path <<<'mv main.img elsewhere'
+  trouble main-direct fail 'No such file' 1 set-path <<<'mv main.img elsewhere'
   trouble spare-disk 'fail warn' 'spare 2' 1 <<<'mv spare2.img elsewhere'
   trouble spare-size fail 'no slot is free' 1 <<<'printf "%s\n" "remap 0 104 1 0" "remap 200 104 2 0" | fill v.db'
   trouble pending warn '3 sectors' 0 <<<'echo "pending 4 3 0 0" | fill v.db'

@@ -124,11 +124,13 @@ if [ ! -f "$BUILD/man/remapfs.8" ]; then
 elif ! command -v groff >/dev/null; then
   echo "SKIP test-manual: groff is missing; the sources were compared"
 else
+  for file in "$BUILD"/man/installed/*.[578]; do
+    read -r word target <"$file"
+    [ "$word" = .so ] && [ -f "$BUILD/man/${target#man8/}" ] || fail "$file leads to '$target', which is not there"
+    [ "$BUILD/man/${file##*/}" -ef "$BUILD/man/${target#man8/}" ] || fail "man -l ${file##*/} is not $target"
+  done
   for file in "$BUILD"/man/*.[578]; do
-    if read -r word target <"$file" && [ "$word" = .so ]; then
-      [ -f "$BUILD/man/${target#man8/}" ] || fail "$file leads to $target, which is not there"
-      continue
-    fi
+    [ ! -L "$file" ] || continue
     groff -ww -man -t -K utf8 -T ascii -P -c "$file" >formatted 2>warnings || fail "$file: $(cat warnings)"
     [ ! -s warnings ] || fail "$file: $(cat warnings)"
     # What the Markdown of docs/ would leave behind if it were not understood.

@@ -40,7 +40,9 @@ serves() {
 }
 
 check 0
-assert_eq "$(cat out)" "" "output of a clean check"
+assert_eq "$(cat out)" "clean: database and spares agree" "output of a clean check"
+check 0 -q
+assert_eq "$(cat out)" "" "output of a clean check that is quiet"
 check 0 --json
 assert_eq "$(jq '.findings | length' out)" 0 "findings in JSON"
 

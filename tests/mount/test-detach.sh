@@ -2,7 +2,7 @@
 # detach waits for who looks at the device for a moment, and never takes away a
 # device that meanwhile is somebody else's.
 . "$(dirname "$0")/lib.sh"
-requires root loop mkfs.ext4 sfdisk perl
+requires root loop mkfs.ext4 sfdisk perl jq
 
 volume_make 16M 1M
 truncate -s 8M other.img
@@ -55,7 +55,18 @@ R=$(bounded remapctl attach --partscan "$VOLUME")
 wait_for 5 test -b "${R}p2" || fail "no ${R}p2 after attach --partscan"
 mkfs.ext4 -q "${R}p1"
 mount "${R}p1" "$FS"
-must_fail "${R#/dev/}.* (is mounted|held|open|in use)" bounded remapctl detach "$VOLUME"
+must_fail "${R}p1 is mounted on $FS; unmount" bounded remapctl detach "$VOLUME"
 umount "$FS"
 loop_detach
+
+say "dead: the doctor names what has to go, in this order"
+loop_attach
+kill_daemon
+must_fail "FAIL +daemon +the mount on $MNT is dead" bounded remapctl doctor "$VOLUME"
+remedy="umount the file systems on $R, 'losetup -d $R', 'fusermount3 -u $MNT', then mount anew"
+grep -qF -- "-> $remedy" said || fail "the doctor advises something else: $(cat said)"
+bounded losetup -d "$R"
+wait_for 10 try_unmount "$MNT" || fail "the dead mount stays"
+image_mount
+bounded remapctl doctor "$VOLUME" >said || fail "the doctor: $(cat said)"
 image_unmount

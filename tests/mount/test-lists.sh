@@ -94,6 +94,7 @@ rm new.img
 BOUND=200 bounded ddrescue -q -m domain.map "$IMAGE" new.img new.map 2>ddrescue.log ||
   fail "ddrescue -m: $(cat ddrescue.log)"
 assert_eq "$(bounded ddrescuelog -b 512 -l-'*/' new.map)" "" "errors met in a domain without the lost ones"
+assert_eq "$(bounded ddrescuelog -b 512 -l'?' new.map | xargs)" "$bad" "what -m leaves out"
 cmp new.img expected.img || fail "the copy of the domain"
 
 say "marked and moved back under a load, while the worker is killed"

@@ -58,6 +58,15 @@ bounded mkfs.ext4 -q -F "$IMAGE"
 bounded e2fsck -fn "$IMAGE" >"$SCRATCH/log" 2>&1 || fail "e2fsck: $(cat "$SCRATCH/log")"
 assert_eq "$(remapped_sectors_list)" "0 2" "remapped"
 
+# Where fuse.conf has it, root is let in.
+if losetup -f >/dev/null 2>&1 && ! grep -qx '\s*user_allow_other\s*' /etc/fuse.conf; then
+  say "no loop device where root may not enter"
+  must_fail 'root may not enter.*user_allow_other' bounded remapctl attach "$VOLUME"
+  [ ${#AS_USER[@]} = 0 ] || for what in "$VOLUME" "$MNT"; do
+    must_fail 'denied; root may not enter.*user_allow_other.*mount again$' timeout 60 remapctl attach "$what"
+  done
+fi
+
 say "debugfs"
 head -c 300000 /dev/urandom >"$SCRATCH/file"
 chmod 644 "$SCRATCH/file"

@@ -1,0 +1,79 @@
+#include "ctl/mounts.h"
+
+#include "remapfs/cleanup.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+static bool is_octal(char c)
+{
+	return c >= '0' && c <= '7';
+}
+
+/* The kernel writes blanks and the like as \040. */
+static char *unescape(char *text)
+{
+	char *to = text;
+
+	for (const char *c = text; *c; to++) {
+		if (c[0] == '\\' && is_octal(c[1]) && is_octal(c[2]) && is_octal(c[3])) {
+			*to = (char)((c[1] - '0') << 6 | (c[2] - '0') << 3 | (c[3] - '0'));
+			c += 4;
+		} else {
+			*to = *c++;
+		}
+	}
+	*to = 0;
+	return text;
+}
+
+/* proc_pid_mountinfo(5): id parent major:minor root point options [tag]... - type source options */
+static bool read_line(char *line, struct mount *ret)
+{
+	char *end = strstr(line, " - "), *field[5] = {0}, *word[3] = {0};
+	unsigned major_number, minor_number;
+
+	line[strcspn(line, "\n")] = 0;
+	if (!end)
+		return false;
+	*end = 0;
+	end += 3;
+	for (int i = 0; i < 5; i++)
+		field[i] = strsep(&line, " ");
+	for (int i = 0; i < 3; i++)
+		word[i] = strsep(&end, " ");
+	if (!field[4] || !word[2] ||
+	    sscanf(field[2], "%u:%u", &major_number, &minor_number) != 2)
+		return false;
+	*ret = (struct mount){makedev(major_number, minor_number), unescape(field[4]),
+			      unescape(word[0]), unescape(word[1]), word[2]};
+	return true;
+}
+
+bool mounts_find(bool (*take)(const struct mount *, void *context), void *context)
+{
+	FILE *mounts = fopen("/proc/self/mountinfo", "re");
+	CLEANUP_FREE char *line = NULL;
+	size_t room = 0;
+	struct mount mount;
+	bool found = false;
+
+	while (mounts && !found && getline(&line, &room, mounts) > 0)
+		found = read_line(line, &mount) && take(&mount, context);
+	if (mounts)
+		fclose(mounts);
+	return found;
+}
+
+bool mount_has(const struct mount *mount, const char *option)
+{
+	size_t length = strlen(option);
+
+	for (const char *at = mount->options; at; at = strchr(at, ',')) {
+		at += *at == ',';
+		if (strncmp(at, option, length) == 0 && (!at[length] || at[length] == ','))
+			return true;
+	}
+	return false;
+}
