@@ -1,4 +1,5 @@
 #include "ctl/disks.h"
+#include "ctl/mounts.h"
 
 #include "remapfs/cleanup.h"
 
@@ -81,45 +82,48 @@ static unsigned look_at_slaves(struct disks *disks, const char *folder, int dept
 	return found;
 }
 
-/* What is mounted there, of up to 4095 bytes, as proc_pid_mountinfo(5) has it. */
-static bool source_of(const char *path, char source[4096])
-{
-	CLEANUP_FREE char *line = NULL;
+struct mounted {
 	unsigned long long id;
-	struct statx stx;
-	size_t room = 0;
-	bool found = false;
-	FILE *mounts;
+	dev_t device; /* that it names; 0: none */
+};
 
-	if (statx(AT_FDCWD, path, 0, STATX_MNT_ID, &stx) < 0 || !(stx.stx_mask & STATX_MNT_ID))
+static bool is_there(const struct mount *mount, void *context)
+{
+	struct mounted *mounted = context;
+	struct stat st;
+
+	if (mount->id != mounted->id)
 		return false;
-	mounts = fopen("/proc/self/mountinfo", "re");
-	while (mounts && !found && getline(&line, &room, mounts) >= 0) {
-		const char *rest = strstr(line, " - ");
-
-		found = rest && sscanf(line, "%llu", &id) == 1 && id == stx.stx_mnt_id &&
-			sscanf(rest, " - %*s %4095s", source) == 1;
-	}
-	if (mounts)
-		fclose(mounts);
-	return found;
+	if (stat(mount->source, &st) == 0 && S_ISBLK(st.st_mode))
+		mounted->device = st.st_rdev;
+	return true;
 }
 
-/*
- * Where a file is: the device that its file system is on, or it is itself. btrfs
- * gives each subvolume a number that is no device's: its mount names one.
- */
+/* btrfs gives each subvolume a number that is no device's: its mount names one. */
+static dev_t device_of_mount(const char *path)
+{
+	struct mounted mounted = {0};
+	struct statx stx;
+
+	if (statx(AT_FDCWD, path, 0, STATX_MNT_ID, &stx) == 0 && stx.stx_mask & STATX_MNT_ID) {
+		mounted.id = stx.stx_mnt_id;
+		mounts_find(is_there, &mounted);
+	}
+	return mounted.device;
+}
+
+/* Where a file is: the device that its file system is on, or it is itself. */
 static int device_of(const char *path, dev_t *ret)
 {
-	char source[4096];
-	struct stat st, disk;
+	struct stat st;
+	dev_t device;
 
 	if (stat(path, &st) < 0)
 		return -errno;
 	*ret = S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev;
-	if (major(*ret) == 0 && source_of(path, source) && stat(source, &disk) == 0 &&
-	    S_ISBLK(disk.st_mode))
-		*ret = disk.st_rdev;
+	device = major(*ret) == 0 ? device_of_mount(path) : 0;
+	if (device)
+		*ret = device;
 	return 0;
 }
 

@@ -44,9 +44,10 @@ static bool read_line(char *line, struct mount *ret)
 	for (int i = 0; i < 3; i++)
 		word[i] = strsep(&end, " ");
 	if (!field[4] || !word[2] ||
+	    sscanf(field[0], "%llu", &ret->id) != 1 ||
 	    sscanf(field[2], "%u:%u", &major_number, &minor_number) != 2)
 		return false;
-	*ret = (struct mount){makedev(major_number, minor_number), unescape(field[4]),
+	*ret = (struct mount){ret->id, makedev(major_number, minor_number), unescape(field[4]),
 			      unescape(word[0]), unescape(word[1]), word[2]};
 	return true;
 }

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 struct mount {
+	unsigned long long id; /* stx_mnt_id */
 	dev_t device;
 	const char *point, *type, *source;
 	const char *options; /* of the file system: "rw,user_id=0,allow_other" */
