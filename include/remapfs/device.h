@@ -65,7 +65,7 @@ struct device_queue_ops {
 struct device {
 	const struct device_ops *ops;
 	struct geometry geometry;
-	bool waits; /* the queue's: no RWF_NOWAIT there */
+	bool waits; /* RWF_NOWAIT is not known there; for the thread that has the device_queue */
 };
 
 static inline int device_read(struct device *d, void *buf, size_t length, uint64_t offset)

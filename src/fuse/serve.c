@@ -53,7 +53,7 @@ struct service {
 	pthread_mutex_t leading; /* held by the thread that leads; guards: */
 	struct device_queue *queue; /* NULL: the threads do all I/O */
 	bool readable;              /* a request may be there to be read */
-	unsigned in_a_row;          /* requests since it was last looked what is back */
+	unsigned received;          /* requests so far; after each QUEUE_DEPTH what is back has its turn */
 	struct slot *unfinished;    /* those whose I/O failed */
 	struct queued_io *back[QUEUE_DEPTH];
 
@@ -246,7 +246,7 @@ static size_t receive(struct thread *t, struct slot *slot)
 	atomic_store(&t->waiting, false);
 	if (n > 0) {
 		/* Others who ask and ask must not keep what is back from its answer. */
-		s->readable = ++s->in_a_row % QUEUE_DEPTH != 0;
+		s->readable = ++s->received % QUEUE_DEPTH != 0;
 		return (size_t)n;
 	}
 	s->readable = n < 0 && errno != EAGAIN;
