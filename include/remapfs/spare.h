@@ -7,7 +7,7 @@
  *
  * Slots are allocated in memory; which are used or bad comes from the
  * database when the volume is opened. Allocation and I/O on slots are
- * thread-safe. spare_describe and spare_clear are for one thread at a time
+ * thread-safe. What reads and writes the slot table is for one thread at a time
  * (the committing one).
  */
 #ifndef REMAPFS_SPARE_H
@@ -151,16 +151,17 @@ int spare_alive(struct spare *, bool writing);
 uint32_t spare_data_sum(const void *sector, uint32_t sector_size);
 
 /*
- * Writes the descriptors that say: slot first + i holds sector + i, written in
- * `sequence`, with checksum sums[i]. Not durable before spare_flush.
- * Errors: those of the device; a table sector that cannot be written makes the
- * slots that it describes useless: see spare_table_group.
+ * Makes the descriptors that say: slot first + i holds sector + i, written in
+ * `sequence`, with checksum sums[i]. The last table sector is not written before
+ * spare_save_table, or before another one is touched; nothing is durable before
+ * spare_flush. Errors: those of the device, then of any table sector since the last
+ * spare_save_table, -ENOMEM. A table sector that cannot be written makes the slots
+ * that it describes useless: see spare_table_group.
  */
 int spare_describe(struct spare *, slot_t first, uint64_t count, sector_t sector,
 		   uint64_t sequence, const uint32_t *sums);
-/* Makes them free again. */
-int spare_clear(struct spare *, slot_t first, uint64_t count);
-/* The same for those that were described with this sequence and can be read. */
+int spare_save_table(struct spare *);
+/* Makes those free again that were described with this sequence and can be read. */
 int spare_clear_sequence(struct spare *, slot_t first, uint64_t count, uint64_t sequence);
 
 /*

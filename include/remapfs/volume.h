@@ -45,8 +45,9 @@ struct volume_parts {
  * Locks the volume at path against every other process: contract 8. *ret_fd
  * holds the lock, also in children that inherit it, until all copies of it are
  * closed. It must stay open for as long as this process uses the database
- * (closing it drops the locks of SQLite as well). -EBUSY: another one holds it,
- * and still did after wait_ms; or as open(2). err has the line.
+ * (closing it drops the locks of SQLite as well). The file is read ahead, since
+ * opening needs all of it. -EBUSY: another one holds it, and still did after
+ * wait_ms; or as open(2). err has the line.
  */
 int volume_lock(const char *path, unsigned wait_ms, int *ret_fd, struct error *err);
 

@@ -106,10 +106,11 @@ static const char unmap_help[] =
 
 static int tell_unmapped(const struct move *m, int rc, const struct error *err)
 {
-	if (!m->quiet)
+	if (move_is_told(m, rc)) {
 		printf("%" PRIu64 " sector%s %s on main again\n", m->done.moved, plural(m->done.moved),
 		       is_or_are(m->done.moved));
-	fflush(stdout);
+		fflush(stdout);
+	}
 	if (rc < 0)
 		return refuse(err);
 	if (m->done.lost)

@@ -169,6 +169,11 @@ int move_sectors(struct move *m, struct sector_range *ranges, size_t count, uint
 	return rc;
 }
 
+bool move_is_told(const struct move *m, int rc)
+{
+	return !m->quiet && (rc == 0 || m->done.moved || m->done.lost);
+}
+
 int mark_sectors(struct move *m, struct sector_range *ranges, size_t count, uint32_t sector_size)
 {
 	uint64_t total = count_sectors(ranges, count);
@@ -177,15 +182,15 @@ int mark_sectors(struct move *m, struct sector_range *ranges, size_t count, uint
 
 	m->command = "mark";
 	rc = move_sectors(m, ranges, count, sector_size, &err);
-	if (!m->quiet)
+	if (move_is_told(m, rc)) {
 		printf("%" PRIu64 " sector%s: %" PRIu64 " moved to the spares, %" PRIu64
 		       " could not be read and %s pending", total, plural(total), m->done.moved,
 		       m->done.lost, is_or_are(m->done.lost));
-	if (!m->quiet && rc == 0)
-		printf(", %" PRIu64 " known before", total - m->done.moved - m->done.lost);
-	if (!m->quiet)
+		if (rc == 0)
+			printf(", %" PRIu64 " known before", total - m->done.moved - m->done.lost);
 		printf("\n");
-	fflush(stdout);
+		fflush(stdout);
+	}
 	return rc < 0 ? refuse(&err) : EXIT_DONE;
 }
 

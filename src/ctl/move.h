@@ -26,6 +26,9 @@ struct move {
 int move_sectors(struct move *, struct sector_range *ranges, size_t count, uint32_t sector_size,
 		 struct error *err);
 
+/* Whether what was done is worth a line beside the error that rc may stand for. */
+bool move_is_told(const struct move *, int rc);
+
 /* The same to its end: prints what was done, and returns the exit code. */
 int mark_sectors(struct move *, struct sector_range *ranges, size_t count, uint32_t sector_size);
 

@@ -107,6 +107,7 @@ int spare_write_group(struct spare *s, const struct slot_group *g)
 					  &d);
 	}
 	s->table_at = NO_TABLE;
+	s->unsaved = false;
 	rc = device_write(s->device, block, size,
 			  s->layout.table_offset + g->first * DESCRIPTOR_BYTES);
 	atomic_store(&s->dirty, true);

@@ -49,6 +49,7 @@ struct spare {
 	/* The table sector last touched, so that neighbours cost no read. */
 	void *table;
 	uint64_t table_at; /* bytes; NO_TABLE: none */
+	bool unsaved;      /* it has descriptors that the device has not */
 };
 
 /* The place of one of the two superblocks. */

@@ -3,7 +3,8 @@
  *
  * A descriptor is written after its data and before the one flush that a remap
  * waits for, so it costs no flush of its own. Table sectors are rewritten
- * whole; the one touched last is kept, since slots are given out in order.
+ * whole; the one touched last is kept, since slots are given out in order, and
+ * what is described in it is written when no more of it is to come.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -17,6 +18,23 @@ static uint32_t per_sector(const struct spare *s)
 	return s->identity.sector_size / DESCRIPTOR_BYTES;
 }
 
+static int save(struct spare *s)
+{
+	int rc = device_write(s->device, s->table, s->identity.sector_size, s->table_at);
+
+	s->unsaved = false;
+	atomic_store(&s->dirty, true);
+	/* What a failed write left behind is not known: read it anew. */
+	if (rc < 0)
+		s->table_at = NO_TABLE;
+	return rc;
+}
+
+int spare_save_table(struct spare *s)
+{
+	return s->unsaved ? save(s) : 0;
+}
+
 static int load(struct spare *s, slot_t slot)
 {
 	uint64_t at = s->layout.table_offset +
@@ -25,6 +43,9 @@ static int load(struct spare *s, slot_t slot)
 
 	if (s->table_at == at)
 		return 0;
+	rc = spare_save_table(s);
+	if (rc < 0)
+		return rc;
 	s->table_at = NO_TABLE;
 	rc = device_read(s->device, s->table, s->identity.sector_size, at);
 	if (rc == 0)
@@ -32,57 +53,22 @@ static int load(struct spare *s, slot_t slot)
 	return rc;
 }
 
-static int save(struct spare *s)
-{
-	int rc = device_write(s->device, s->table, s->identity.sector_size, s->table_at);
-
-	atomic_store(&s->dirty, true);
-	/* What a failed write left behind is not known: read it anew. */
-	if (rc < 0)
-		s->table_at = NO_TABLE;
-	return rc;
-}
-
-/* Encodes count descriptors, table sector by table sector; sums NULL clears. */
-static int update(struct spare *s, slot_t first, uint64_t count, struct descriptor d,
-		  const uint32_t *sums)
-{
-	for (uint64_t i = 0; i < count;) {
-		int rc = load(s, first + i);
-
-		if (rc < 0)
-			return rc;
-		do {
-			char *at = (char *)s->table +
-				   (first + i) % per_sector(s) * DESCRIPTOR_BYTES;
-
-			if (!sums) {
-				memset(at, 0, DESCRIPTOR_BYTES);
-				continue;
-			}
-			d.data_sum = sums[i];
-			descriptor_encode(at, &s->identity, first + i, &d);
-			d.sector++;
-		} while (++i < count && (first + i) % per_sector(s) != 0);
-		rc = save(s);
-		if (rc < 0)
-			return rc;
-	}
-	return 0;
-}
-
 int spare_describe(struct spare *s, slot_t first, uint64_t count, sector_t sector,
 		   uint64_t sequence, const uint32_t *sums)
 {
 	int rc = note_described(s, first, count, sequence);
 
-	return rc < 0 ? rc : update(s, first, count,
-		      (struct descriptor){.sector = sector, .sequence = sequence}, sums);
-}
+	for (uint64_t i = 0; rc == 0 && i < count; i++) {
+		struct descriptor d = {.sector = sector + i, .sequence = sequence, .data_sum = sums[i]};
 
-int spare_clear(struct spare *s, slot_t first, uint64_t count)
-{
-	return update(s, first, count, (struct descriptor){0}, NULL);
+		rc = load(s, first + i);
+		if (rc < 0)
+			break;
+		descriptor_encode((char *)s->table + (first + i) % per_sector(s) * DESCRIPTOR_BYTES,
+				  &s->identity, first + i, &d);
+		s->unsaved = true;
+	}
+	return rc;
 }
 
 /*

@@ -4,16 +4,12 @@
 #include <time.h>
 
 #include "remapfs/cleanup.h"
+#include "volume/clock.h"
 
 void background_init(struct background *b)
 {
-	pthread_condattr_t monotonic;
-
 	pthread_mutex_init(&b->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&b->wake, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	monotonic_cond_init(&b->wake);
 }
 
 void background_destroy(struct background *b)
@@ -65,16 +61,9 @@ void background_wake(struct background *b)
 bool background_pause(struct background *b, unsigned ms)
 {
 	HOLD_LOCK(&b->lock);
-	struct timespec until;
+	struct timespec until = in_ms(ms);
 	int rc = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += ms / 1000;
-	until.tv_nsec += (long)(ms % 1000) * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
 	while (!b->stopping && !b->woken && rc == 0 && ms > 0)
 		rc = pthread_cond_timedwait(&b->wake, &b->lock, &until);
 	b->woken = false;

@@ -6,6 +6,7 @@
 
 #include "remapfs/cleanup.h"
 #include "remapfs/log.h"
+#include "volume/clock.h"
 #include "volume/stale.h"
 
 /* More than this waits only when the database has been down for long. */
@@ -25,22 +26,90 @@ static void refuse(struct change *c, spare_id_t spare, slot_t slot, int error, b
 	c->refused_flush = flush;
 }
 
-/* Writes the descriptors of one change; its data is on the spare already. */
-static void describe(struct committer *m, struct change *c)
+/* The table sector that descriptors are made in, before it is written. */
+struct filling {
+	struct change *since; /* the first one that has some there; NULL: there are none */
+	struct spare *spare;
+	struct extent group; /* spare, slot and count */
+};
+
+static bool has(const struct extent *group, const struct extent *e)
+{
+	return e->spare == group->spare && e->slot >= group->slot &&
+	       e->slot + e->count <= group->slot + group->count;
+}
+
+/* Whether the change has slots that the table sector describes: *ret_slot is one. */
+static bool uses_group(const struct change *c, const struct extent *group, slot_t *ret_slot)
+{
+	for (size_t i = 0; i < c->extent_count; i++) {
+		const struct extent *e = &c->extents[i].extent;
+
+		*ret_slot = e->slot > group->slot ? e->slot : group->slot;
+		if (e->state == SECTOR_REMAPPED && e->spare == group->spare &&
+		    e->slot < group->slot + group->count && group->slot < e->slot + e->count)
+			return true;
+	}
+	return false;
+}
+
+/* All of it is there, up to those of `last`. */
+static void write_filled(struct filling *f, const struct change *last)
+{
+	struct change *c = f->since;
+	int rc = c ? spare_save_table(f->spare) : 0;
+
+	f->since = NULL;
+	for (; rc < 0 && c; c = c == last ? NULL : c->next) {
+		slot_t slot;
+
+		if (c->result == 0 && uses_group(c, &f->group, &slot))
+			refuse(c, f->group.spare, slot, -rc, false);
+	}
+}
+
+/*
+ * Descriptors of one change; its data is on the spare already. Those that come
+ * at the same time have slots one after the other, so their descriptors share
+ * table sectors, and these are written once.
+ */
+static void describe(struct committer *m, struct change *c, struct filling *f)
 {
 	c->sequence = ++m->sequence;
 	for (size_t i = 0; i < c->extent_count && c->result == 0; i++) {
 		const struct change_extent *x = &c->extents[i];
 		const struct extent *e = &x->extent;
+		struct spare *spare;
 		int rc;
 
 		if (e->state != SECTOR_REMAPPED)
 			continue;
+		if (!has(&f->group, e))
+			write_filled(f, c);
+		if (c->result)
+			break;
+		spare = spare_set_find(m->spares, e->spare);
 		c->described = true;
-		rc = spare_describe(spare_set_find(m->spares, e->spare), e->slot, e->count, e->start,
-				    c->sequence, x->sums);
-		if (rc < 0)
+		rc = spare_describe(spare, e->slot, e->count, e->start, c->sequence, x->sums);
+		if (rc < 0) {
 			refuse(c, e->spare, e->slot, -rc, false);
+			continue;
+		}
+		f->since = f->since ? f->since : c;
+		f->spare = spare;
+		f->group.spare = e->spare;
+		spare_table_group(spare, e->slot + e->count - 1, &f->group.slot, &f->group.count);
+	}
+}
+
+static void describe_all(struct committer *m, struct change *list)
+{
+	struct filling f = {0};
+
+	for (struct change *c = list; c; c = c->next) {
+		describe(m, c, &f);
+		if (!c->next)
+			write_filled(&f, c);
 	}
 }
 
@@ -263,10 +332,9 @@ static int run_round(struct committer *m, struct change *kept, struct change *li
 {
 	int rc;
 
-	for (struct change *c = list; c; c = c->next) {
-		describe(m, c);
+	describe_all(m, list);
+	for (struct change *c = list; c; c = c->next)
 		take_out(m, c);
-	}
 	flush_spares(m, list);
 	if (only_confirms(kept, list))
 		return 0;
@@ -284,6 +352,24 @@ static int run_round(struct committer *m, struct change *kept, struct change *li
 	if (rc == 0)
 		atomic_fetch_add(&m->commits, 1);
 	return rc;
+}
+
+/*
+ * Those who wait for the round that comes next. Each round wakes its own and one
+ * of the next, who begins it: no others, who would only find that it goes on.
+ */
+static pthread_cond_t *next_turn(struct committer *m)
+{
+	return &m->turn[(m->rounds + 1) % 2];
+}
+
+/* The lock is held. */
+static void become_idle(struct committer *m)
+{
+	m->busy = false;
+	pthread_cond_broadcast(&m->idle);
+	if (m->waiting)
+		pthread_cond_signal(next_turn(m));
 }
 
 /* The lock is held; on return all of the round are done. */
@@ -304,8 +390,8 @@ static int commit_round(struct committer *m)
 	keep_again(m, kept);
 	for (struct change *c = list; c; c = c->next)
 		c->done = true;
-	m->busy = false;
-	pthread_cond_broadcast(&m->idle);
+	pthread_cond_broadcast(&m->turn[m->rounds % 2]);
+	become_idle(m);
 	return rc;
 }
 
@@ -314,6 +400,7 @@ static int commit_round(struct committer *m)
 int commit_change(struct committer *m, struct change *c)
 {
 	HOLD_LOCK(&m->lock);
+	pthread_cond_t *turn = next_turn(m);
 
 	c->next = NULL;
 	c->result = 0;
@@ -323,7 +410,7 @@ int commit_change(struct committer *m, struct change *c)
 	m->waiting_end = &c->next;
 	while (!c->done) {
 		if (m->busy)
-			pthread_cond_wait(&m->idle, &m->lock);
+			pthread_cond_wait(turn, &m->lock);
 		else
 			commit_round(m);
 	}
@@ -353,11 +440,14 @@ void commit_confirm_all(struct committer *m)
 /* Moves the content of c into the queue of kept changes. The lock is held. */
 static void keep(struct committer *m, struct change *c)
 {
-	struct change *copy = m->kept_count < KEPT_MAX ? malloc(sizeof(*copy)) : NULL;
+	bool room = m->kept_count < KEPT_MAX;
+	struct change *copy = room ? malloc(sizeof(*copy)) : NULL;
 
 	if (!copy) {
-		log_error("an event could not be recorded: too many wait for the database; "
-			  "check the disk it is on and who holds its lock");
+		log_error("an event could not be recorded: %s", room
+			  ? "not enough memory; end other programs"
+			  : "too many wait for the database; check the disk it is on and who "
+			    "holds its lock");
 		change_clear(c);
 		return;
 	}
@@ -404,8 +494,7 @@ void committer_leave(struct committer *m)
 {
 	HOLD_LOCK(&m->lock);
 
-	m->busy = false;
-	pthread_cond_broadcast(&m->idle);
+	become_idle(m);
 }
 
 static void watch(struct committer *m)
@@ -414,8 +503,7 @@ static void watch(struct committer *m)
 	pthread_mutex_unlock(&m->lock);
 	commit_watch(m);
 	pthread_mutex_lock(&m->lock);
-	m->busy = false;
-	pthread_cond_broadcast(&m->idle);
+	become_idle(m);
 }
 
 /*
@@ -438,8 +526,7 @@ static void *scribe(void *context)
 			pthread_cond_wait(&m->idle, &m->lock);
 			continue;
 		}
-		clock_gettime(CLOCK_MONOTONIC, &soon);
-		soon.tv_sec++;
+		soon = in_ms(1000);
 		if (pthread_cond_timedwait(&m->work, &m->lock, &soon) == ETIMEDOUT && !m->busy)
 			watch(m);
 		rc = 0;
@@ -450,7 +537,6 @@ static void *scribe(void *context)
 int committer_start(struct committer *m, struct store *store, const struct spare_set *spares,
 		    uint64_t first_sequence)
 {
-	pthread_condattr_t monotonic;
 	int rc;
 
 	*m = (struct committer){
@@ -463,11 +549,10 @@ int committer_start(struct committer *m, struct store *store, const struct spare
 	m->waiting_end = &m->waiting;
 	m->kept_end = &m->kept;
 	pthread_mutex_init(&m->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&m->idle, NULL);
-	pthread_cond_init(&m->work, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	monotonic_cond_init(&m->work);
+	pthread_cond_init(&m->turn[0], NULL);
+	pthread_cond_init(&m->turn[1], NULL);
 	rc = pthread_create(&m->scribe, NULL, scribe, m);
 	return rc ? -rc : 0;
 }
@@ -491,5 +576,7 @@ int committer_stop(struct committer *m)
 	pthread_mutex_destroy(&m->lock);
 	pthread_cond_destroy(&m->idle);
 	pthread_cond_destroy(&m->work);
+	pthread_cond_destroy(&m->turn[0]);
+	pthread_cond_destroy(&m->turn[1]);
 	return rc;
 }

@@ -36,7 +36,8 @@ struct committer {
 	unsigned log_refusals; /* how often in a row the log could not be cut */
 
 	pthread_mutex_t lock; /* guards what follows */
-	pthread_cond_t idle;  /* somebody stopped committing */
+	pthread_cond_t turn[2]; /* for the changes of rounds with even, and with odd numbers */
+	pthread_cond_t idle;  /* for others: somebody stopped committing */
 	pthread_cond_t work;  /* for the thread that writes what was kept */
 	struct change *waiting, **waiting_end;
 	struct change *kept, **kept_end; /* could not be recorded yet */

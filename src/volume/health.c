@@ -6,7 +6,8 @@
  * for a failed write (a disk may turn read-only). Asked first is where that
  * worked a moment ago, then places spread over main. A write asks by putting a
  * sector's own content back, owning it meanwhile. What works for other requests
- * in that time answers as well.
+ * in that time answers as well; so where many fail at once, one asks, and the others
+ * wait a little for that.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -54,6 +55,21 @@ void complain(struct volume *v, const struct event *event)
 }
 
 /* ---- evidence --------------------------------------------------------------------- */
+
+void evidence_init(struct evidence *e, const char *what)
+{
+	e->what = what;
+	for (size_t i = 0; i < EVIDENCE; i++)
+		atomic_store(&e->worked[i], UINT64_MAX);
+	pthread_mutex_init(&e->lock, NULL);
+	monotonic_cond_init(&e->answered);
+}
+
+void evidence_destroy(struct evidence *e)
+{
+	pthread_mutex_destroy(&e->lock);
+	pthread_cond_destroy(&e->answered);
+}
 
 static size_t eighth(const struct volume *v, sector_t sector)
 {
@@ -171,10 +187,11 @@ static bool somewhere(struct probe *p, ask_fn ask, struct evidence *e)
 	return false;
 }
 
-/*
- * Where many requests fail at once, each of them asks at places that another one
- * holds or asks at: then it waits a little for one of them to have an answer.
- */
+/* Within PROBE_MS: for somebody else's answer, looking for others so often. */
+#define PATIENCE_MS (PROBE_MS / 2)
+#define LOOK_MS 20
+
+/* Where other requests hold all places, it waits a little for one that works. */
 static bool somewhere_in_time(struct probe *p, ask_fn ask, struct evidence *e)
 {
 	const struct timespec pause = {.tv_nsec = 2 * 1000000};
@@ -191,15 +208,10 @@ static bool somewhere_in_time(struct probe *p, ask_fn ask, struct evidence *e)
 }
 
 /* Whether main does elsewhere what it refused at [start, end). */
-static bool alive(struct probe *p, ask_fn ask, struct evidence *e)
+static bool find_alive(struct probe *p, ask_fn ask, struct evidence *e)
 {
-	CLEANUP_FREE void *buf = NULL;
 	struct evidence *reading = &p->volume->reading;
 
-	if (posix_memalign(&buf, VOLUME_ALIGNMENT, p->volume->sector_size) != 0)
-		return false;
-	p->buf = buf;
-	p->successes = atomic_load(&e->successes);
 	if (somewhere_in_time(p, ask, e))
 		return true;
 	/* Every place was in use: a read needs nobody's leave. */
@@ -208,6 +220,43 @@ static bool alive(struct probe *p, ask_fn ask, struct evidence *e)
 		return true;
 	/* A main so small that there is no other place to ask. */
 	return p->asked == 0 && now_ms() < p->deadline;
+}
+
+/*
+ * Whether it asks in the name of others. Not for long does it leave that to who does
+ * already: he may have met a place that hangs, or all of his may be in use.
+ */
+static bool take_turn(struct probe *p, struct evidence *e)
+{
+	HOLD_LOCK(&e->lock);
+	int64_t end = now_ms() + PATIENCE_MS;
+	bool free;
+
+	while (e->asked && !works_for_others(p, e) && now_ms() < end) {
+		struct timespec soon = in_ms(LOOK_MS);
+
+		pthread_cond_timedwait(&e->answered, &e->lock, &soon);
+	}
+	free = !e->asked;
+	e->asked = true;
+	return free;
+}
+
+static void end_turn(struct evidence *e)
+{
+	HOLD_LOCK(&e->lock);
+
+	e->asked = false;
+	pthread_cond_broadcast(&e->answered);
+}
+
+static bool alive(struct probe *p, ask_fn ask, struct evidence *e)
+{
+	bool asks = take_turn(p, e), found = find_alive(p, ask, e);
+
+	if (asks)
+		end_turn(e);
+	return found;
 }
 
 /* ---- judging --------------------------------------------------------------------------- */
@@ -230,8 +279,9 @@ static int main_failed(struct volume *v, struct evidence *e, int error, sector_t
 static int judge(struct volume *v, const struct request *r, int error, sector_t start,
 		 uint64_t count, ask_fn ask, struct evidence *e)
 {
+	CLEANUP_FREE void *buf = NULL;
 	struct probe p = {.volume = v, .request = r, .start = start, .end = start + count,
-			  .deadline = r->deadline};
+			  .deadline = r->deadline, .successes = atomic_load(&e->successes)};
 
 	/* As on a bare disk: the error is the caller's. */
 	if (v->options.no_remap)
@@ -241,10 +291,15 @@ static int judge(struct volume *v, const struct request *r, int error, sector_t 
 	/* The file system that main is a file on is full, not main. */
 	if (error == ENOSPC || error == EDQUOT)
 		return -ENOSPC;
+	if (!errno_is_media(error))
+		return main_failed(v, e, error, start, count);
+	if (posix_memalign(&buf, VOLUME_ALIGNMENT, v->sector_size) != 0)
+		return -ENOMEM;
+	p.buf = buf;
 	/* A slow main has used up the time of the request; this needs a little. */
 	if (p.deadline < now_ms() + PROBE_MS)
 		p.deadline = now_ms() + PROBE_MS;
-	if (!errno_is_media(error) || !alive(&p, ask, e))
+	if (!alive(&p, ask, e))
 		return main_failed(v, e, error, start, count);
 	works(v, e);
 	return 0;

@@ -5,9 +5,26 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "remapfs/cleanup.h"
+
+#define STEP (128u << 10) /* in one call the kernel reads as little as that ahead */
+
+/*
+ * Opening reads all of it, by its indexes, which is page by page and here and there:
+ * with ten million rows that took 15 s, and 6 s where the pages were in memory.
+ */
+static void read_ahead(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return;
+	for (off_t at = 0; at < st.st_size; at += STEP)
+		posix_fadvise(fd, at, STEP, POSIX_FADV_WILLNEED);
+}
 
 int volume_lock(const char *path, unsigned wait_ms, int *ret_fd, struct error *err)
 {
@@ -31,6 +48,7 @@ int volume_lock(const char *path, unsigned wait_ms, int *ret_fd, struct error *e
 					 "unmount that one first", path);
 		nanosleep(&pause, NULL);
 	}
+	read_ahead(fd);
 	*ret_fd = fd;
 	fd = -1;
 	return 0;

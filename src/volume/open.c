@@ -297,12 +297,8 @@ static int start_committer(struct volume *v, struct error *err)
 
 static void prepare(struct volume *v)
 {
-	v->reading.what = "reads";
-	v->writing.what = "writes";
-	for (size_t i = 0; i < EVIDENCE; i++) {
-		atomic_store(&v->reading.worked[i], UINT64_MAX);
-		atomic_store(&v->writing.worked[i], UINT64_MAX);
-	}
+	evidence_init(&v->reading, "reads");
+	evidence_init(&v->writing, "writes");
 	pthread_mutex_init(&v->flushing, NULL);
 	range_locks_init(&v->locks);
 	pthread_mutex_init(&v->marking, NULL);
@@ -348,6 +344,8 @@ static void release(struct volume *v)
 	if (v->lock_fd >= 0)
 		close(v->lock_fd);
 	range_locks_destroy(&v->locks);
+	evidence_destroy(&v->reading);
+	evidence_destroy(&v->writing);
 	pthread_mutex_destroy(&v->marking);
 	pthread_mutex_destroy(&v->membership);
 	background_destroy(&v->emptying);

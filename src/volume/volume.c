@@ -23,10 +23,3 @@ struct spare *volume_spare(struct volume *v, spare_id_t id)
 	return spare_set_find(&v->spares, id);
 }
 
-int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}

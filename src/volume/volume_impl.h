@@ -5,6 +5,7 @@
  * Locks, in the order in which they may be taken:
  *   range lock (locks)  -> marking -> those inside map, spare, committer
  *   saving of the scrub -> those inside committer, scrub
+ * That of evidence is held for no I/O.
  * Nothing waits for a range lock while it holds another lock or another range.
  */
 #ifndef VOLUME_IMPL_H
@@ -19,6 +20,7 @@
 #include "remapfs/spare.h"
 #include "remapfs/volume.h"
 #include "volume/background.h"
+#include "volume/clock.h"
 #include "volume/commit.h"
 #include "volume/range_lock.h"
 #include "volume/scrub.h"
@@ -38,6 +40,9 @@ struct evidence {
 	_Atomic(sector_t) worked[EVIDENCE];
 	_Atomic(uint64_t) successes; /* how often it worked */
 	atomic_bool failed;
+	pthread_mutex_t lock;    /* guards what follows */
+	pthread_cond_t answered; /* in now_ms() */
+	bool asked;              /* by somebody */
 };
 
 struct volume {
@@ -80,9 +85,6 @@ static inline uint64_t bytes_of(const struct volume *v, uint64_t sectors)
 }
 
 struct spare *volume_spare(struct volume *, spare_id_t);
-
-/* Milliseconds of a clock that only goes forward. */
-int64_t now_ms(void);
 
 /* When who begins now has to stop finding out which sectors or slots fail. */
 int64_t isolation_deadline(const struct volume *);
@@ -253,6 +255,8 @@ void tell_damaged_superblock(struct volume *, const struct spare *, const char *
 
 /* ---- health.c ---------------------------------------------------------------------------- */
 
+void evidence_init(struct evidence *, const char *what);
+void evidence_destroy(struct evidence *);
 void note_read(struct volume *, sector_t);
 void note_written(struct volume *, sector_t);
 /*

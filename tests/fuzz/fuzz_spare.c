@@ -36,6 +36,7 @@ static void use(struct spare *s, const struct spare_identity *id)
 	PROMISE(spare_take(s, 1, UINT64_MAX) < 0);
 	if (l.slots && spare_allocate(s, 1, &slot) == 1) {
 		spare_describe(s, slot, 1, 7, UINT64_MAX, &sum);
+		spare_save_table(s);
 		spare_clear_sequence(s, slot, 1, UINT64_MAX);
 	}
 	spare_confirm(s, UINT64_MAX - 1);

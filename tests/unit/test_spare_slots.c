@@ -221,6 +221,14 @@ static int descriptor_of(slot_t slot, struct descriptor *ret)
 				 slot, ret);
 }
 
+static int described(struct spare *s, slot_t first, uint64_t count, sector_t sector,
+		     uint64_t sequence, const uint32_t *sums)
+{
+	int rc = spare_describe(s, first, count, sector, sequence, sums);
+
+	return rc < 0 ? rc : spare_save_table(s);
+}
+
 static void descriptors_say_what_slots_hold(void **state)
 {
 	struct spare *s = open_formatted(&identity);
@@ -230,7 +238,7 @@ static void descriptors_say_what_slots_hold(void **state)
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(sums); i++)
 		sums[i] = 1000 + i;
-	assert_int_equal(spare_describe(s, 3, 100, 5000, 42, sums), 0);
+	assert_int_equal(described(s, 3, 100, 5000, 42, sums), 0);
 	for (slot_t slot = 3; slot < 103; slot++) {
 		assert_int_equal(descriptor_of(slot, &d), 0);
 		assert_int_equal(d.sector, 5000 + slot - 3);
@@ -239,11 +247,36 @@ static void descriptors_say_what_slots_hold(void **state)
 	}
 	assert_int_equal(descriptor_of(2, &d), -ENOENT);
 	assert_int_equal(descriptor_of(103, &d), -ENOENT);
-	assert_int_equal(spare_clear(s, 4, 50), 0);
+	assert_int_equal(spare_clear_sequence(s, 4, 50, 41), 0);
+	assert_int_equal(descriptor_of(4, &d), 0);
+	assert_int_equal(spare_clear_sequence(s, 4, 50, 42), 0);
 	assert_int_equal(descriptor_of(3, &d), 0);
 	assert_int_equal(descriptor_of(4, &d), -ENOENT);
 	assert_int_equal(descriptor_of(53, &d), -ENOENT);
 	assert_int_equal(descriptor_of(54, &d), 0);
+	spare_close(s);
+}
+
+static void a_table_sector_is_written_once_for_all(void **state)
+{
+	struct spare *s = open_formatted(&identity);
+	uint32_t sums[4] = {0};
+	unsigned writes = ram->calls[RAM_WRITE];
+	struct descriptor d;
+
+	(void)state;
+	for (slot_t slot = 4; slot < 8; slot++)
+		assert_int_equal(spare_describe(s, slot, 1, 100, 1, sums), 0);
+	assert_int_equal(ram->calls[RAM_WRITE], writes);
+	assert_int_equal(spare_save_table(s), 0);
+	assert_int_equal(spare_save_table(s), 0);
+	assert_int_equal(ram->calls[RAM_WRITE], writes + 1);
+	for (slot_t slot = 4; slot < 8; slot++)
+		assert_int_equal(descriptor_of(slot, &d), 0);
+	/* Nothing is forgotten where another sector comes between. */
+	assert_int_equal(spare_describe(s, 8, 1, 100, 2, sums), 0);
+	assert_int_equal(spare_clear_sequence(s, 40, 1, 7), 0);
+	assert_int_equal(descriptor_of(8, &d), 0);
 	spare_close(s);
 }
 
@@ -258,7 +291,7 @@ static void the_last_descriptor_stays_in_the_table(void **state)
 	(void)state;
 	memset(buf, 0x33, 512);
 	assert_int_equal(spare_write(s, buf, 0, 1), 0);
-	assert_int_equal(spare_describe(s, last, 1, 77, 1, &sum), 0);
+	assert_int_equal(described(s, last, 1, 77, 1, &sum), 0);
 	assert_int_equal(descriptor_of(last, &d), 0);
 	assert_int_equal(spare_read(s, buf, 0, 1), 0);
 	assert_int_equal(buf[0], 0x33);
@@ -312,25 +345,24 @@ static void table_errors_are_told_and_not_remembered(void **state)
 	uint64_t count;
 
 	(void)state;
-	assert_int_equal(spare_describe(s, 0, 1, 100, 1, sums), 0);
+	assert_int_equal(described(s, 0, 1, 100, 1, sums), 0);
 	spare_table_group(s, 16, &first, &count);
 	ram->fail_from = l.table_offset + first * DESCRIPTOR_BYTES;
 	ram->fail_to = ram->fail_from + count * DESCRIPTOR_BYTES;
 	ram->fail_error[RAM_WRITE] = -EIO;
-	assert_int_equal(spare_describe(s, 17, 1, 200, 2, sums), -EIO);
-	assert_int_equal(spare_describe(s, 10, 20, 300, 3, sums), -EIO);
-	assert_int_equal(spare_clear(s, 17, 1), -EIO);
-	assert_int_equal(spare_describe(s, 1, 1, 400, 4, sums), 0);
+	assert_int_equal(described(s, 17, 1, 200, 2, sums), -EIO);
+	assert_int_equal(described(s, 10, 20, 300, 3, sums), -EIO);
+	assert_int_equal(described(s, 1, 1, 400, 4, sums), 0);
 	ram->fail_error[RAM_WRITE] = 0;
-	assert_int_equal(spare_describe(s, 20, 1, 500, 5, sums), 0);
+	assert_int_equal(described(s, 20, 1, 500, 5, sums), 0);
 	assert_int_equal(descriptor_of(0, &d), 0);
 	assert_int_equal(descriptor_of(1, &d), 0);
 	/* What failed to be written before is not carried along now. */
 	assert_int_equal(descriptor_of(17, &d), -ENOENT);
 	assert_int_equal(descriptor_of(20, &d), 0);
 	ram->fail_error[RAM_READ] = -ENODATA;
-	assert_int_equal(spare_describe(s, 0, 1, 100, 6, sums), 0);
-	assert_int_equal(spare_describe(s, 16, 1, 100, 7, sums), -ENODATA);
+	assert_int_equal(described(s, 0, 1, 100, 6, sums), 0);
+	assert_int_equal(described(s, 16, 1, 100, 7, sums), -ENODATA);
 	spare_close(s);
 }
 
@@ -387,6 +419,7 @@ int main(void)
 		cmocka_unit_test(slots_hold_data),
 		cmocka_unit_test(sums_tell_data_apart),
 		cmocka_unit_test(descriptors_say_what_slots_hold),
+		cmocka_unit_test(a_table_sector_is_written_once_for_all),
 		cmocka_unit_test(the_last_descriptor_stays_in_the_table),
 		cmocka_unit_test(a_descriptor_is_of_one_slot_of_one_spare),
 		cmocka_unit_test(groups_share_a_table_sector),

@@ -127,6 +127,7 @@ static void only_the_named_sequence_is_cleared(void **state)
 	(void)state;
 	MAKE_SURE(spare_describe(s, 0, 40, 100, 1, sums));
 	MAKE_SURE(spare_describe(s, 5, 20, 300, 2, sums));
+	MAKE_SURE(spare_save_table(s));
 	MAKE_SURE(spare_clear_sequence(s, 0, 40, 1));
 	for (unsigned slot = 0; slot < 40; slot++)
 		assert_int_equal(table[slot * 32 + 24] != 0, slot >= 5 && slot < 25);

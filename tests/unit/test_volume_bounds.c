@@ -152,6 +152,37 @@ static void a_write_to_a_slow_dead_main(void **state)
 	assert_counts(0, 0);
 }
 
+static void *write_in_vain(void *arg)
+{
+	sector_t sector = *(sector_t *)arg;
+	uint8_t *own = aligned_buffer(512);
+
+	assert_int_equal(volume_write(volume, own, 512, sector * 512), -EIO);
+	free(own);
+	return NULL;
+}
+
+/* One of them asks for all whether main is dead. */
+static void writes_to_a_slow_dead_main(void **state)
+{
+	sector_t sectors[16];
+	pthread_t threads[16];
+	int64_t begin;
+
+	(void)state;
+	open_impatient(ISOLATION_MS);
+	slow_sectors(0, MAIN_BYTES / 512, FAULT_ON_BOTH, ATTEMPT_MS);
+	begin = now();
+	for (unsigned i = 0; i < 16; i++) {
+		sectors[i] = 100 * i;
+		assert_int_equal(pthread_create(&threads[i], NULL, write_in_vain, &sectors[i]), 0);
+	}
+	for (unsigned i = 0; i < 16; i++)
+		pthread_join(threads[i], NULL);
+	assert_within("16 writes at once to a slow dead disk", begin, ISOLATION_MS, 2);
+	assert_counts(0, 0);
+}
+
 /* ---- spares ---------------------------------------------------------------------------- */
 
 static void a_move_to_a_slow_spare(void **state)
@@ -266,6 +297,7 @@ int main(void)
 		TEST_4096(zeroing_a_slow_range),
 		TEST_4096(discarding_a_slow_range),
 		TEST(a_write_to_a_slow_dead_main),
+		TEST(writes_to_a_slow_dead_main),
 		TEST_SMALL(a_move_to_a_slow_spare),
 		TEST_SMALL(a_move_to_slow_slots),
 		TEST(a_locked_database_is_waited_for_once),

@@ -14,7 +14,7 @@
 
 #include "disrupt.h"
 #include "remapfs/spare.h"
-
+#include "volume/volume_impl.h"
 
 static uint64_t free_slots(void)
 {
@@ -181,6 +181,82 @@ static void a_failing_table_sector_is_passed_over(void **state)
 	free_slots();
 	reopen_volume();
 	assert_read(10, 4, 1);
+}
+
+/* Descriptors of one change in two table sectors: the second is in order. */
+static void the_table_sector_that_fails_is_given_up(void **state)
+{
+	struct spare_layout l = spare_layout(1 * MiB, 512);
+
+	(void)state;
+	bad_sectors(0, 100, FAULT_ON_WRITE);
+	assert_written(0, 15, 1);
+	bad_sectors(200, 1, FAULT_ON_WRITE);
+	bad_sectors(210, 1, FAULT_ON_WRITE);
+	add_fault((struct fault){.spare = 1, .start = l.table_offset / 512, .count = 1,
+				 .on = FAULT_ON_WRITE, .error = EIO});
+	assert_written(195, 20, 2);
+	assert_counts(17, 0);
+	assert_read(195, 20, 2);
+	assert_int_equal(ask_number("SELECT count(*) FROM bad_slot WHERE slot = 15 AND slots = 1"),
+			 1);
+	assert_int_equal(bad_slot_count(), 1);
+}
+
+static void *write_own_sector(void *arg)
+{
+	sector_t sector = *(sector_t *)arg;
+	uint8_t *own = aligned_buffer(512);
+
+	memset(own, (int)sector, 512);
+	assert_int_equal(volume_write(volume, own, 512, sector * 512), 0);
+	free(own);
+	return NULL;
+}
+
+static unsigned waiting_changes(void)
+{
+	unsigned count = 0;
+
+	pthread_mutex_lock(&volume->committer.lock);
+	for (struct change *c = volume->committer.waiting; c; c = c->next)
+		count++;
+	pthread_mutex_unlock(&volume->committer.lock);
+	return count;
+}
+
+/* Their descriptors are written at once, so all of them lose their slots. */
+static void a_failing_table_sector_is_passed_over_by_all_of_a_round(void **state)
+{
+	struct spare_layout l = spare_layout(1 * MiB, 512);
+	sector_t sectors[] = {10, 20, 30};
+	pthread_t threads[ARRAY_SIZE(sectors)];
+
+	(void)state;
+	add_fault((struct fault){.spare = 1, .start = l.table_offset / 512, .count = 1,
+				 .on = FAULT_ON_WRITE, .error = EIO});
+	bad_sectors(10, 1, FAULT_ON_WRITE);
+	bad_sectors(20, 1, FAULT_ON_WRITE);
+	bad_sectors(30, 1, FAULT_ON_WRITE);
+	committer_enter(&volume->committer);
+	for (unsigned i = 0; i < ARRAY_SIZE(sectors); i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, write_own_sector, &sectors[i]),
+				 0);
+	for (unsigned ms = 0; ms < 10000 && waiting_changes() < ARRAY_SIZE(sectors); ms++)
+		usleep(1000);
+	assert_int_equal(waiting_changes(), ARRAY_SIZE(sectors));
+	committer_leave(&volume->committer);
+	for (unsigned i = 0; i < ARRAY_SIZE(sectors); i++)
+		pthread_join(threads[i], NULL);
+	assert_counts(3, 0);
+	assert_true(ask_number("SELECT min(slot) FROM remap") >= 512 / 32);
+	free_slots();
+	reopen_volume();
+	for (unsigned i = 0; i < ARRAY_SIZE(sectors); i++) {
+		assert_int_equal(volume_read(volume, buffer, 512, sectors[i] * 512), 0);
+		assert_int_equal(buffer[0], sectors[i]);
+		assert_int_equal(buffer[511], sectors[i]);
+	}
 }
 
 /* The first spare is gone as a whole: the next one takes over. */
@@ -556,6 +632,8 @@ int main(void)
 		TEST(a_used_slot_that_fails_on_write_is_left),
 		TEST(a_slot_that_fails_on_read_loses_its_sector),
 		TEST(a_failing_table_sector_is_passed_over),
+		TEST(the_table_sector_that_fails_is_given_up),
+		TEST(a_failing_table_sector_is_passed_over_by_all_of_a_round),
 		TEST_SMALL(a_spare_that_is_gone_is_not_used),
 		TEST(a_spare_that_is_gone_loses_nothing_for_good),
 		TEST(a_locked_database_fails_the_move_only),
