@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 requires root jq dmsetup
 module dm_bufio
-[ -s "$VM_KERNEL/dm-dust.ko" ] || skip "no dm-dust.ko (see fetch-dust)"
+[ -s "$VM_KERNEL/dm-dust.ko" ] || skip "no dm-dust.ko (see fetch-dm-dust)"
 ram_disk 64
 modprobe dm_mod
 insmod "$VM_KERNEL/dm-dust.ko" || fail "insmod dm-dust"
