@@ -86,6 +86,16 @@ int change_spent(struct change *c, int64_t fault_id)
 	return 0;
 }
 
+void change_refuse(struct change *c, spare_id_t spare, slot_t slot, int error, bool flush)
+{
+	c->refused_stale = false;
+	c->result = -EBADSLT;
+	c->refused_by = spare;
+	c->refused_slot = slot;
+	c->refused_error = error;
+	c->refused_flush = flush;
+}
+
 void change_clear(struct change *c)
 {
 	for (size_t i = 0; i < c->extent_count; i++)

@@ -65,6 +65,9 @@ int change_emptied(struct change *, spare_id_t, slot_t first, uint64_t count, bo
 int change_event(struct change *, const struct event *);
 int change_spent(struct change *, int64_t fault_id);
 
+/* The committer: the spare answered error (positive) to a descriptor, or to a flush. */
+void change_refuse(struct change *, spare_id_t, slot_t, int error, bool flush);
+
 /* Frees what it holds, not the change itself, which is empty afterwards. */
 void change_clear(struct change *);
 

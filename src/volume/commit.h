@@ -101,6 +101,16 @@ void commit_record(struct committer *, struct change *);
 void commit_later(struct committer *, struct change *);
 
 /*
+ * ---- describe.c: for the committing thread ----
+ *
+ * describe_all: the descriptors of all of the list, not durable yet. Those that a
+ * spare refuses: see change_refuse.
+ * undescribe: what was described but not recorded must not be found by a rebuild.
+ */
+void describe_all(struct committer *, struct change *list);
+void undescribe(struct committer *, struct change *);
+
+/*
  * ---- transact.c: for the committing thread ----
  *
  * Applies both lists, kept first, in one transaction where that can be, and sets

@@ -1,0 +1,112 @@
+/*
+ * Changes of the committing thread on the spares: the descriptors that say what the
+ * slots of a round hold, and what becomes of them when that is not recorded.
+ */
+#include "volume/commit.h"
+#include "volume/stale.h"
+
+/* The table sector that descriptors are made in, before it is written. */
+struct filling {
+	struct change *since; /* the first one that has some there; NULL: there are none */
+	struct spare *spare;
+	struct extent group; /* spare, slot and count */
+};
+
+static bool has(const struct extent *group, const struct extent *e)
+{
+	return e->spare == group->spare && e->slot >= group->slot &&
+	       e->slot + e->count <= group->slot + group->count;
+}
+
+/* Whether the change has slots that the table sector describes: *ret_slot is one. */
+static bool uses_group(const struct change *c, const struct extent *group, slot_t *ret_slot)
+{
+	for (size_t i = 0; i < c->extent_count; i++) {
+		const struct extent *e = &c->extents[i].extent;
+
+		*ret_slot = e->slot > group->slot ? e->slot : group->slot;
+		if (e->state == SECTOR_REMAPPED && e->spare == group->spare &&
+		    e->slot < group->slot + group->count && group->slot < e->slot + e->count)
+			return true;
+	}
+	return false;
+}
+
+/* All of it is there, up to those of `last`. */
+static void write_filled(struct filling *f, const struct change *last)
+{
+	struct change *c = f->since;
+	int rc = c ? spare_save_table(f->spare) : 0;
+
+	f->since = NULL;
+	for (; rc < 0 && c; c = c == last ? NULL : c->next) {
+		slot_t slot;
+
+		if (c->result == 0 && uses_group(c, &f->group, &slot))
+			change_refuse(c, f->group.spare, slot, -rc, false);
+	}
+}
+
+/*
+ * Descriptors of one change; its data is on the spare already. Those that come
+ * at the same time have slots one after the other, so their descriptors share
+ * table sectors, and these are written once.
+ */
+static void describe(struct committer *m, struct change *c, struct filling *f)
+{
+	c->sequence = ++m->sequence;
+	for (size_t i = 0; i < c->extent_count && c->result == 0; i++) {
+		const struct change_extent *x = &c->extents[i];
+		const struct extent *e = &x->extent;
+		struct spare *spare;
+		int rc;
+
+		if (e->state != SECTOR_REMAPPED)
+			continue;
+		if (!has(&f->group, e))
+			write_filled(f, c);
+		if (c->result)
+			break;
+		spare = spare_set_find(m->spares, e->spare);
+		c->described = true;
+		rc = spare_describe(spare, e->slot, e->count, e->start, c->sequence, x->sums);
+		if (rc < 0) {
+			change_refuse(c, e->spare, e->slot, -rc, false);
+			continue;
+		}
+		f->since = f->since ? f->since : c;
+		f->spare = spare;
+		f->group.spare = e->spare;
+		spare_table_group(spare, e->slot + e->count - 1, &f->group.slot, &f->group.count);
+	}
+}
+
+void describe_all(struct committer *m, struct change *list)
+{
+	struct filling f = {0};
+	struct change *last = NULL;
+
+	for (struct change *c = list; c; last = c, c = c->next)
+		describe(m, c, &f);
+	write_filled(&f, last);
+}
+
+/*
+ * What was described but not recorded must not be found by a rebuild. Where it
+ * is not known whether it was recorded, the next open looks, and describes it
+ * again if so. What cannot be cleared is tried again before each flush, and is
+ * without effect once a newer descriptor of the sectors is committed.
+ */
+void undescribe(struct committer *m, struct change *c)
+{
+	for (size_t i = 0; i < c->extent_count; i++) {
+		const struct extent *e = &c->extents[i].extent;
+		int rc;
+
+		if (e->state != SECTOR_REMAPPED)
+			continue;
+		rc = spare_clear_sequence(spare_set_find(m->spares, e->spare), e->slot, e->count, c->sequence);
+		stale_note(m, e, c->sequence, rc == 0);
+		c->left |= rc < 0;
+	}
+}
