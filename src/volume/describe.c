@@ -12,12 +12,6 @@ struct filling {
 	struct extent group; /* spare, slot and count */
 };
 
-static bool has(const struct extent *group, const struct extent *e)
-{
-	return e->spare == group->spare && e->slot >= group->slot &&
-	       e->slot + e->count <= group->slot + group->count;
-}
-
 /* Whether the change has slots that the table sector describes: *ret_slot is one. */
 static bool uses_group(const struct change *c, const struct extent *group, slot_t *ret_slot)
 {
@@ -47,6 +41,34 @@ static void write_filled(struct filling *f, const struct change *last)
 	}
 }
 
+/* Those of e that its first table sector has; how many. 0: the change was refused. */
+static uint64_t describe_some(struct committer *m, struct change *c, struct filling *f,
+			      struct extent e, const uint32_t *sums)
+{
+	struct spare *spare = spare_set_find(m->spares, e.spare);
+	struct extent group = {.spare = e.spare};
+	uint64_t most;
+	int rc;
+
+	spare_table_group(spare, e.slot, &group.slot, &group.count);
+	if (group.spare != f->group.spare || group.slot != f->group.slot)
+		write_filled(f, c);
+	if (c->result)
+		return 0;
+	most = group.slot + group.count - e.slot;
+	e.count = e.count < most ? e.count : most;
+	c->described = true;
+	rc = spare_describe(spare, e.slot, e.count, e.start, c->sequence, sums);
+	if (rc < 0) {
+		change_refuse(c, e.spare, e.slot, -rc, false);
+		return 0;
+	}
+	f->since = f->since ? f->since : c;
+	f->spare = spare;
+	f->group = group;
+	return e.count;
+}
+
 /*
  * Descriptors of one change; its data is on the spare already. Those that come
  * at the same time have slots one after the other, so their descriptors share
@@ -56,28 +78,12 @@ static void describe(struct committer *m, struct change *c, struct filling *f)
 {
 	c->sequence = ++m->sequence;
 	for (size_t i = 0; i < c->extent_count && c->result == 0; i++) {
-		const struct change_extent *x = &c->extents[i];
-		const struct extent *e = &x->extent;
-		struct spare *spare;
-		int rc;
+		const struct extent *e = &c->extents[i].extent;
+		uint64_t done = e->state == SECTOR_REMAPPED ? 0 : e->count;
 
-		if (e->state != SECTOR_REMAPPED)
-			continue;
-		if (!has(&f->group, e))
-			write_filled(f, c);
-		if (c->result)
-			break;
-		spare = spare_set_find(m->spares, e->spare);
-		c->described = true;
-		rc = spare_describe(spare, e->slot, e->count, e->start, c->sequence, x->sums);
-		if (rc < 0) {
-			change_refuse(c, e->spare, e->slot, -rc, false);
-			continue;
-		}
-		f->since = f->since ? f->since : c;
-		f->spare = spare;
-		f->group.spare = e->spare;
-		spare_table_group(spare, e->slot + e->count - 1, &f->group.slot, &f->group.count);
+		while (done < e->count && c->result == 0)
+			done += describe_some(m, c, f, extent_part(*e, e->start + done, e->count - done),
+					      c->extents[i].sums + done);
 	}
 }
 

@@ -183,6 +183,23 @@ static void a_failing_table_sector_is_passed_over(void **state)
 	assert_read(10, 4, 1);
 }
 
+/* The second of three that have the descriptors of one extent. */
+static void the_table_sector_of_a_long_extent_is_given_up(void **state)
+{
+	struct spare_layout l = spare_layout(1 * MiB, 512);
+
+	(void)state;
+	add_fault((struct fault){.spare = 1, .start = l.table_offset / 512 + 1, .count = 1,
+				 .on = FAULT_ON_WRITE, .error = EIO});
+	bad_sectors(0, 48, FAULT_ON_WRITE);
+	assert_written(0, 48, 1);
+	assert_counts(48, 0);
+	assert_read(0, 48, 1);
+	assert_int_equal(ask_number("SELECT count(*) FROM bad_slot WHERE slot = 16 AND slots = 16"),
+			 1);
+	assert_int_equal(bad_slot_count(), 16);
+}
+
 /* Descriptors of one change in two table sectors: the second is in order. */
 static void the_table_sector_that_fails_is_given_up(void **state)
 {
@@ -632,6 +649,7 @@ int main(void)
 		TEST(a_used_slot_that_fails_on_write_is_left),
 		TEST(a_slot_that_fails_on_read_loses_its_sector),
 		TEST(a_failing_table_sector_is_passed_over),
+		TEST(the_table_sector_of_a_long_extent_is_given_up),
 		TEST(the_table_sector_that_fails_is_given_up),
 		TEST(a_failing_table_sector_is_passed_over_by_all_of_a_round),
 		TEST_SMALL(a_spare_that_is_gone_is_not_used),
