@@ -7,6 +7,7 @@
  *
  *   status         {"ok": true, "pid": …, "mountpoint": …, …}
  *   reload-faults  {"ok": true} once the faults of the database are in force
+ *   may-add-spare  {"ok": true} unless volume_may_add_spare refuses
  *   add-spare      with id, uuid, path, offset, length: see volume_add_opened_spare; the
  *                  client passes what it opened path as
  *   retire-spare   with id, lost: see volume_retire_spare

@@ -161,11 +161,17 @@ int volume_note(const char *path, const struct event *event);
 /* ---- spares that come and go ------------------------------------------------ */
 
 /*
+ * Before volume_prepare_spare overwrites what may be a spare of the volume. err has the
+ * line: -EROFS, -EINPROGRESS: a commit that failed may have added one, which the
+ * next opening finds out.
+ */
+int volume_may_add_spare(struct volume *, struct error *err);
+
+/*
  * Takes in a spare that volume_prepare_spare made: from then on it lends slots.
  * What `slots` and `length` say is measured anew. err has the line: -EAGAIN
- * (another spare came first), -EROFS, -EINPROGRESS (the commit failed, but may
- * turn out to be durable when the volume is next opened), those of
- * volume_open, and of the commit.
+ * (another spare came first), those of volume_may_add_spare (also when the commit
+ * failed now), of volume_open, and of the commit.
  */
 int volume_add_spare(struct volume *, const struct store_spare *, struct error *err);
 

@@ -112,6 +112,16 @@ static int check_not_inside(const char *volume, const char *path, struct error *
 			 "spares itself; choose a place on another disk", path);
 }
 
+/* Before anything of the new spare is overwritten. */
+static int check_may_add(const char *volume, struct error *err)
+{
+	json_t *answer = NULL;
+	int rc = control_ask(volume, "may-add-spare", &answer, err);
+
+	json_decref(answer);
+	return is_no_daemon(rc) ? 0 : rc;
+}
+
 static int add_here(const char *path, const struct store_spare *spare, struct error *err)
 {
 	struct volume *volume;
@@ -169,7 +179,8 @@ static int prepare_and_add(struct prepare_options *options, bool quiet)
 	bool made = false;
 	int rc;
 
-	if (check_not_inside(options->path, options->spare.path, &err) < 0)
+	if (check_not_inside(options->path, options->spare.path, &err) < 0 ||
+	    check_may_add(options->path, &err) < 0)
 		return refuse(&err);
 	progress_begin(&progress, quiet);
 	options->ret_made = &made;

@@ -99,6 +99,14 @@ static json_t *add_spare(const struct answering *a, json_t *request)
 	return said(rc, &err);
 }
 
+static json_t *may_add_spare(const struct answering *a)
+{
+	struct error err = {""};
+	int rc = volume_may_add_spare(a->volume, &err);
+
+	return said(rc, &err);
+}
+
 static json_t *retire_spare(const struct answering *a, json_t *request)
 {
 	struct error err = {""};
@@ -184,6 +192,8 @@ static json_t *act(void *context, const char *command, json_t *request)
 {
 	if (strcmp(command, "reload-faults") == 0)
 		return reload_faults(context);
+	if (strcmp(command, "may-add-spare") == 0)
+		return may_add_spare(context);
 	if (strcmp(command, "add-spare") == 0)
 		return add_spare(context, request);
 	if (strcmp(command, "retire-spare") == 0)

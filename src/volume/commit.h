@@ -121,8 +121,8 @@ void undescribe(struct committer *, struct change *);
 int transact(struct committer *, struct change *kept, struct change *list);
 
 /*
- * One transaction of its own: fn(context) changes rows that are not the map's.
- * -EINVAL …: what fn returned; otherwise as commit_change.
+ * One transaction of its own: fn(context) changes rows that are not the map's. It
+ * is called again where the commit is in doubt. -EINVAL …: what fn returned; otherwise as commit_change.
  */
 int commit_rows(struct committer *, int (*fn)(void *context, struct store *), void *context,
 		bool *ret_uncertain);

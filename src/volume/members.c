@@ -39,11 +39,30 @@ void tell_members(struct volume *v, spare_id_t last, uint32_t in_use, struct spa
 		tell_member(leaving, last, SPARE_OUTSIDE);
 }
 
-static int check_addition(const struct volume *v, const struct store_spare *info,
-			  struct spare_identity *ret, struct error *err)
+static int check_adding(const struct volume *v, struct error *err)
 {
 	if (v->options.read_only)
 		return error_set(err, EROFS, "the volume is mounted read-only; mount it for writing");
+	if (v->adding_in_doubt)
+		return error_set(err, EINPROGRESS, "a spare was added before or not, since the "
+				 "database did not commit; unmount and mount anew first");
+	return 0;
+}
+
+int volume_may_add_spare(struct volume *v, struct error *err)
+{
+	HOLD_LOCK(&v->membership);
+
+	return check_adding(v, err);
+}
+
+static int check_addition(const struct volume *v, const struct store_spare *info,
+			  struct spare_identity *ret, struct error *err)
+{
+	int rc = check_adding(v, err);
+
+	if (rc < 0)
+		return rc;
 	if (info->id != v->last_spare + 1)
 		return error_set(err, EAGAIN, "another spare was added meanwhile; try again");
 	*ret = (struct spare_identity){
@@ -88,6 +107,7 @@ static int record(struct volume *v, const struct store_spare *info, struct spare
 	row.length = spare_device(spare)->geometry.size;
 	row.slots = spare_counts(spare).slots;
 	rc = commit_rows(&v->committer, add_row, &row, &uncertain);
+	v->adding_in_doubt = uncertain;
 	if (uncertain)
 		return error_set(err, EINPROGRESS, "the database did not commit (%s), so spare %u is "
 				 "added or not when the volume is next mounted; check the disk of "

@@ -161,10 +161,9 @@ int transact(struct committer *m, struct change *kept, struct change *list)
 
 /* ---- of its own ----------------------------------------------------------------------- */
 
-int commit_rows(struct committer *m, int (*fn)(void *context, struct store *), void *context,
-		bool *ret_uncertain)
+static int rows_once(struct store *s, int (*fn)(void *context, struct store *), void *context,
+		     bool *ret_uncertain)
 {
-	struct store *s = committer_enter(m);
 	int rc = store_begin(s);
 
 	*ret_uncertain = false;
@@ -175,6 +174,20 @@ int commit_rows(struct committer *m, int (*fn)(void *context, struct store *), v
 	}
 	if (rc < 0)
 		store_rollback(s);
+	return rc;
+}
+
+int commit_rows(struct committer *m, int (*fn)(void *context, struct store *), void *context,
+		bool *ret_uncertain)
+{
+	struct store *s = committer_enter(m);
+	bool again;
+	int rc = rows_once(s, fn, context, &again);
+
+	*ret_uncertain = again;
+	for (int i = 1; i < TRIES && again; i++)
+		rc = rows_once(s, fn, context, &again);
+	*ret_uncertain &= rc < 0;
 	committer_leave(m);
 	return rc;
 }

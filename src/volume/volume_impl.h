@@ -54,7 +54,8 @@ struct volume {
 
 	struct device *main;
 	struct spare_set spares;
-	pthread_mutex_t membership; /* held by who adds a spare or lets one go */
+	pthread_mutex_t membership; /* held by who adds a spare or lets one go; guards: */
+	bool adding_in_doubt; /* the row of a spare may turn out to be durable */
 	spare_id_t last_spare;      /* the greatest number that there ever was */
 	uint32_t spares_in_use;     /* all but those that were retired, or wiped for it */
 	atomic_bool in_doubt; /* the slot tables may say what no row does: see tables_in_doubt */

@@ -264,7 +264,8 @@ static void add_spare(struct session *s)
 		return;
 	snprintf(path, sizeof(path), "/sim/spare%u", info.id);
 	memory_spare(false);
-	rc = format_blank(s, &info);
+	rc = volume_may_add_spare(s->volume, &err);
+	rc = rc < 0 ? rc : format_blank(s, &info);
 	rc = rc < 0 ? rc : volume_add_spare(s->volume, &info, &err);
 	memory_spare(true);
 	if (rc < 0 && !s->record.forgiving)

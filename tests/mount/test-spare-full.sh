@@ -133,3 +133,11 @@ sector_read "$R" 1500 8 >seen
 assert_same seen eight "what the second spare holds after a rebuild"
 loop_detach
 image_unmount
+
+say "mounted read-only: refused before anything is overwritten"
+image_mount -o ro
+noise kept.img 2048
+cp kept.img kept
+must_fail 'mounted read-only' bounded remapctl add-spare --force "$VOLUME" kept.img
+assert_same kept kept.img "what was no spare yet"
+image_unmount

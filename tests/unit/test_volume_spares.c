@@ -221,6 +221,37 @@ static void a_spare_that_is_not_recorded_is_not_used(void **state)
 	assert_int_equal(status_now().free_slots, slots + SPARE_SLOTS_MIN);
 }
 
+/* The commit that fails once is tried again. */
+static void a_commit_in_doubt_is_settled_at_once(void **state)
+{
+	(void)state;
+	disrupt(&(struct disruption){.file = "/volume-wal", .calls = DISRUPT_SYNC, .error = EIO,
+				     .times = 1});
+	assert_added("spare3", spare_bytes_min(512));
+	assert_int_equal(disrupt_end(), 1);
+	assert_int_equal(volume_may_add_spare(volume, &err), 0);
+	reopen_volume();
+	assert_int_equal(ask_number("SELECT count(*) FROM spare"), 3);
+}
+
+/*
+ * The row of this one may still turn out to be durable, and what it names must then be
+ * there: no other one is made in its place before that is known.
+ */
+static void a_spare_that_may_have_been_added_comes_first(void **state)
+{
+	(void)state;
+	disrupt(&(struct disruption){.file = "/volume-wal", .calls = DISRUPT_SYNC, .error = EIO});
+	assert_int_equal(add("spare3", spare_bytes_min(512)), -EINPROGRESS);
+	disrupt_end();
+	assert_int_equal(volume_may_add_spare(volume, &err), -EINPROGRESS);
+	assert_int_equal(add("spare4", spare_bytes_min(512)), -EINPROGRESS);
+	reopen_volume();
+	assert_int_equal(volume_may_add_spare(volume, &err), 0);
+	assert_added("spare4", spare_bytes_min(512));
+	reopen_volume();
+}
+
 /* ---- leaving ------------------------------------------------------------------------- */
 
 static void a_retired_spare_is_empty_and_can_be_taken_away(void **state)
@@ -509,6 +540,8 @@ int main(void)
 		SMALL(both_superblocks_of_the_others_know_of_it),
 		SMALL(what_cannot_join_is_refused),
 		SMALL(a_spare_that_is_not_recorded_is_not_used),
+		SMALL(a_commit_in_doubt_is_settled_at_once),
+		SMALL(a_spare_that_may_have_been_added_comes_first),
 		SMALL(a_retired_spare_is_empty_and_can_be_taken_away),
 		SMALL(a_row_that_memory_does_not_know_keeps_it_whole),
 		SMALL(what_is_lost_while_it_is_asked_keeps_it),
