@@ -160,6 +160,7 @@ uint32_t spare_data_sum(const void *sector, uint32_t sector_size);
  */
 int spare_describe(struct spare *, slot_t first, uint64_t count, sector_t sector,
 		   uint64_t sequence, const uint32_t *sums);
+/* 0 where all is written. For the committing thread. */
 int spare_save_table(struct spare *);
 /* Makes those free again that were described with this sequence and can be read. */
 int spare_clear_sequence(struct spare *, slot_t first, uint64_t count, uint64_t sequence);

@@ -187,10 +187,6 @@ static bool somewhere(struct probe *p, ask_fn ask, struct evidence *e)
 	return false;
 }
 
-/* Within PROBE_MS: for somebody else's answer, looking for others so often. */
-#define PATIENCE_MS (PROBE_MS / 2)
-#define LOOK_MS 20
-
 /* Where other requests hold all places, it waits a little for one that works. */
 static bool somewhere_in_time(struct probe *p, ask_fn ask, struct evidence *e)
 {
@@ -221,6 +217,9 @@ static bool find_alive(struct probe *p, ask_fn ask, struct evidence *e)
 	/* A main so small that there is no other place to ask. */
 	return p->asked == 0 && now_ms() < p->deadline;
 }
+
+#define PATIENCE_MS (PROBE_MS / 2)
+#define LOOK_MS 20 /* for what works meanwhile, of which nobody tells */
 
 /*
  * Whether it asks in the name of others. Not for long does it leave that to who does

@@ -22,4 +22,3 @@ struct spare *volume_spare(struct volume *v, spare_id_t id)
 {
 	return spare_set_find(&v->spares, id);
 }
-

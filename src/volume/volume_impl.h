@@ -41,7 +41,7 @@ struct evidence {
 	_Atomic(uint64_t) successes; /* how often it worked */
 	atomic_bool failed;
 	pthread_mutex_t lock;    /* guards what follows */
-	pthread_cond_t answered; /* in now_ms() */
+	pthread_cond_t answered; /* of monotonic_cond_init */
 	bool asked;              /* by somebody */
 };
 
@@ -54,8 +54,8 @@ struct volume {
 
 	struct device *main;
 	struct spare_set spares;
-	pthread_mutex_t membership; /* held by who adds a spare or lets one go; guards: */
-	bool adding_in_doubt; /* the row of a spare may turn out to be durable */
+	pthread_mutex_t membership; /* held by who adds a spare or lets one go */
+	bool adding_in_doubt; /* the row of a spare may turn out to be durable; under membership */
 	spare_id_t last_spare;      /* the greatest number that there ever was */
 	uint32_t spares_in_use;     /* all but those that were retired, or wiped for it */
 	atomic_bool in_doubt; /* the slot tables may say what no row does: see tables_in_doubt */

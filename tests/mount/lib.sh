@@ -315,6 +315,8 @@ kill_daemon() {
   local supervisor worker
   supervisor=$(daemon_pid)
   worker=$(worker_pid)
+  # What it says now the kernel remembers for a second, also when nobody serves it any more.
+  bounded stat --cached=never "$MNT" >/dev/null
   kill -9 "$supervisor" "$worker"
   wait_for 10 process_ended "$supervisor" && wait_for 10 process_ended "$worker" ||
     fail "remapfs survives kill -9"

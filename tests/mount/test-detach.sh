@@ -61,11 +61,7 @@ loop_detach
 
 say "dead: the doctor names what has to go, in this order"
 loop_attach
-# The kernel remembers what stat said of the mount, also when nobody serves it any more.
-daemons=("$(daemon_pid)" "$(worker_pid)")
-stat --cached=never "$MNT" >/dev/null
-kill -9 "${daemons[@]}"
-wait_for 10 no_daemon || fail "something answers after kill -9"
+kill_daemon
 must_fail "FAIL +daemon +the mount on $MNT is dead" bounded remapctl doctor "$VOLUME"
 remedy="umount the file systems on $R, 'losetup -d $R', 'fusermount3 -u $MNT', then mount anew"
 grep -qF -- "-> $remedy" said || fail "the doctor advises something else: $(cat said)"

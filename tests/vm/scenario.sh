@@ -26,6 +26,14 @@ assert_bad_moved() {
   assert_eq "$(only_in "$(remapped_sectors_list)" "$(bad_sectors)")" "" "$1"
 }
 
+# Sectors moved, only bad ones, and no write failed; how many: moved.
+assert_moved() {
+  moved=$(status_of .remapped_sectors)
+  [ "$moved" -gt 0 ] || fail "no sector moved"
+  assert_bad_moved "sectors that moved and are not bad"
+  assert_eq "$(events write_failed)" 0 "failed writes"
+}
+
 same_tree() {
   tree_sums "$FS/tree" >"$SCRATCH/sums.after"
   assert_same "$SCRATCH/sums" "$SCRATCH/sums.after" "checksums of the tree on $1"
@@ -71,10 +79,7 @@ scenarios() {
   loop_attach
   mount_filesystem "$type"
   same_tree "$type"
-  moved=$(status_of .remapped_sectors)
-  [ "$moved" -gt 0 ] || fail "no sector moved"
-  assert_bad_moved "sectors that moved and are not bad"
-  assert_eq "$(events write_failed)" 0 "failed writes"
+  assert_moved
 
   say "18: fstrim or zeros under the file system ($moved sectors remapped so far)"
   find "$FS/tree" -name "*.p[lm]" -delete
