@@ -26,12 +26,32 @@
 
 struct store;
 
+/* What main held in one place: 4096 bytes at offset, or fewer where main ends. */
+struct main_place {
+	uint64_t offset;
+	uint64_t digest; /* 0: all bytes are zero */
+};
+#define MAIN_PLACES_MAX 512
+
+/* What tells main from other disks: see volume/identity.h, which judges it. */
+struct store_identity {
+	bool known;         /* there is a row */
+	char hardware[160]; /* a number that the device has for ever; "": none */
+	char file[64];      /* which file it is, or is behind it; "": not known */
+	int64_t written_at; /* of a file: nanoseconds since 1970; 0: not known */
+	uint64_t opens;     /* store_volume()->opens when the places were read */
+	char changed_since[32]; /* UTC: since then something else wrote to it; "": nothing did */
+	struct main_place *places;
+	size_t place_count;
+};
+
 struct store_volume {
 	char uuid[STORE_UUID_TEXT];
 	char *main_path; /* absolute */
 	uint64_t main_sectors;
 	uint32_t sector_size;
 	uint64_t opens; /* how often it was opened for writing */
+	struct store_identity main; /* store_create: what it is from the beginning */
 };
 
 const char *spare_state_name(enum spare_state);
@@ -116,6 +136,9 @@ int store_load_faults(struct store *, struct fault **ret, size_t *ret_count);
 enum store_life { STORE_NEW, STORE_CLOSED, STORE_UNCLEAN };
 int store_last_life(struct store *, enum store_life *ret);
 int store_was_unclean(struct store *, bool *ret);
+
+/* When it was last closed in order, or else made; UTC. -EUCLEAN: there is no history. */
+int store_last_close(struct store *, char at[32]);
 
 /* The sequence of the remap that the sector is part of. -ENOENT: it is not remapped. */
 int store_sequence_of(struct store *, sector_t, uint64_t *ret);
@@ -284,6 +307,11 @@ int store_set_spare_state(struct store *, spare_id_t, enum spare_state);
  * and store_spares() say stays as it was.
  */
 int store_set_path(struct store *, spare_id_t, const char *path);
+/*
+ * What main is from now on. The places replace those before, or stay as they are where
+ * there are none to write. What store_volume() says stays as it was.
+ */
+int store_set_identity(struct store *, const struct store_identity *);
 /* Slots that are bad already are passed over. */
 int store_add_bad_slots(struct store *, spare_id_t, slot_t first, uint64_t count, int error);
 
@@ -324,6 +352,7 @@ enum event_kind {
 	EVENT_SCRUB_PAUSED,    /* by an operator, or because a device is gone */
 	EVENT_SCRUB_RESUMED,
 	EVENT_SCRUB_DONE,      /* everything has been read: what was found */
+	EVENT_MAIN_CHANGED,    /* something else wrote to main since the last close */
 };
 
 struct event {

@@ -42,6 +42,8 @@ static int fill(struct store *s, const struct content *c)
 					 (int64_t)v->main_sectors, (int64_t)v->sector_size,
 					 (int64_t)v->opens));
 
+	if (rc == 0 && v->main.known)
+		rc = store_set_identity(s, &v->main);
 	for (size_t i = 0; rc == 0 && i < c->spare_count; i++)
 		rc = store_add_spare(s, &spares[i]);
 	return rc < 0 ? rc : c->fill(c->context, s);

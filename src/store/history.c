@@ -1,6 +1,7 @@
 /*
  * What happened, and the sums that people ask for.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "store/statement.h"
@@ -39,6 +40,7 @@ static const char *const names[] = {
 	[EVENT_SCRUB_PAUSED] = "scrub_paused",
 	[EVENT_SCRUB_RESUMED] = "scrub_resumed",
 	[EVENT_SCRUB_DONE] = "scrub_done",
+	[EVENT_MAIN_CHANGED] = "main_changed",
 };
 
 int store_add_event(struct store *s, const struct event *e)
@@ -77,6 +79,17 @@ int store_last_life(struct store *s, enum store_life *ret)
 	store_done(row);
 	*ret = !event[0] ? STORE_NEW : strcmp(event, "closed") == 0 ? STORE_CLOSED : STORE_UNCLEAN;
 	return 0;
+}
+
+int store_last_close(struct store *s, char at[32])
+{
+	sqlite3_stmt *row = store_statement(s, SQL_HISTORY_CLOSE);
+	int rc = store_step(s, row);
+
+	if (rc > 0)
+		store_text(row, 0, at, 32);
+	store_done(row);
+	return rc > 0 ? 0 : rc < 0 ? rc : -EUCLEAN;
 }
 
 int store_was_unclean(struct store *s, bool *ret)

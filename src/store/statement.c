@@ -24,6 +24,13 @@ static const char *const sql[SQL_COUNT] = {
 	[SQL_VOLUME_READ] = "SELECT uuid, main_path, main_sectors, sector_size, opens FROM volume",
 	[SQL_VOLUME_COUNT_OPEN] = "UPDATE volume SET opens = opens + 1 RETURNING opens",
 	[SQL_VOLUME_PATH] = "UPDATE volume SET main_path = ?",
+	[SQL_IDENTITY_READ] = "SELECT hardware, file, written_at, opens, changed_since FROM main_identity",
+	[SQL_IDENTITY_WRITE] = "INSERT OR REPLACE INTO main_identity (id, hardware, file, written_at,"
+			       " opens, changed_since) VALUES (1, nullif(?, ''), nullif(?, ''), ?, ?,"
+			       " nullif(?, ''))",
+	[SQL_PLACES_READ] = "SELECT \"offset\", digest FROM main_place ORDER BY 1 LIMIT ?",
+	[SQL_PLACES_DELETE] = "DELETE FROM main_place",
+	[SQL_PLACE_INSERT] = "INSERT INTO main_place (\"offset\", digest) VALUES (?, ?)",
 	[SQL_MAP_SUM_READ] = "SELECT map_sum FROM volume",
 	/* SQLite has no exclusive or. Neither half overflows. */
 	[SQL_MAP_SUM_CHANGE] = "UPDATE volume SET map_sum = (map_sum | ?1) - (map_sum & ?1)",
@@ -67,6 +74,10 @@ static const char *const sql[SQL_COUNT] = {
 			       " history ORDER BY id DESC LIMIT 1), '')), ?, ?, ?, ?, ?, ?, ?)",
 	[SQL_HISTORY_LIFE] = "SELECT event FROM history WHERE event IN ('opened', 'closed')"
 			     " ORDER BY id DESC LIMIT 1",
+	/* The row that a volume begins with tells when it was made. */
+	[SQL_HISTORY_CLOSE] = "SELECT at FROM history WHERE id = coalesce((SELECT max(id) FROM history"
+			      " WHERE event IN ('opened', 'closed') AND event = 'closed'),"
+			      " (SELECT min(id) FROM history))",
 	[SQL_FAULT_INSERT] = "INSERT INTO fault (spare_id, sector, sectors, \"on\", error, life,"
 			     " times, delay_ms, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, " NOW ")",
 	[SQL_FAULT_READ] = "SELECT id, spare_id, sector, sectors, \"on\", error, life, times,"

@@ -19,6 +19,11 @@ enum statement {
 	SQL_VOLUME_READ,
 	SQL_VOLUME_COUNT_OPEN,
 	SQL_VOLUME_PATH,
+	SQL_IDENTITY_READ,
+	SQL_IDENTITY_WRITE,
+	SQL_PLACES_READ,
+	SQL_PLACES_DELETE,
+	SQL_PLACE_INSERT,
 	SQL_MAP_SUM_READ,
 	SQL_MAP_SUM_CHANGE,
 	SQL_PLACED,
@@ -40,6 +45,7 @@ enum statement {
 	SQL_BAD_SLOTS,
 	SQL_HISTORY_INSERT,
 	SQL_HISTORY_LIFE,
+	SQL_HISTORY_CLOSE,
 	SQL_FAULT_INSERT,
 	SQL_FAULT_READ,
 	SQL_FAULT_DELETE,
@@ -121,6 +127,9 @@ int store_check_schema(struct store *, int version, const char *path, struct err
 
 /* Brings the schema from its version to the newest, in one transaction. */
 int store_migrate(struct store *, int version, struct error *err);
+
+/* Copies what is known of main into the store. */
+int store_read_identity(struct store *);
 
 /* Copies the volume and spare rows into the store. */
 int store_read_volume(struct store *);

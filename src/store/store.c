@@ -69,6 +69,7 @@ void store_close(struct store *s)
 		free(s->spares[i].path);
 	free(s->spares);
 	free(s->volume.main_path);
+	free(s->volume.main.places);
 	free(s);
 }
 
@@ -348,7 +349,10 @@ int store_read_volume(struct store *s)
 	s->volume.sector_size = (uint32_t)sqlite3_column_int64(row, 3);
 	s->volume.opens = (uint64_t)sqlite3_column_int64(row, 4);
 	store_done(row);
-	return s->volume.main_path ? read_spares(s) : -ENOMEM;
+	if (!s->volume.main_path)
+		return -ENOMEM;
+	rc = store_read_identity(s);
+	return rc < 0 ? rc : read_spares(s);
 }
 
 /* What every version of the schema has. */
