@@ -5,6 +5,7 @@
 set -Eeuo pipefail
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
 unset NO_COLOR COLUMNS TERM
+umask 022
 
 TESTS=$(cd "$(dirname "$0")" && pwd)
 BUILD=$(realpath -- "${1:-${REMAPFS_BUILD:-$TESTS/../../build}}")

@@ -12,6 +12,8 @@
 # devices, FUSE or mkfs.ext4 is skipped where it is missing, with the reason.
 
 set -u
+export LC_ALL=C
+umask 022
 
 verbose=0
 if [ "${1-}" = -v ]; then

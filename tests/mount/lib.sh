@@ -20,6 +20,7 @@ TEST_NAME=$(basename "$0" .sh)
 SLOW=${REMAPFS_SLOW:-1}
 LIMIT=$((${LIMIT:-240} * SLOW))
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
+umask 022
 
 # ---- verdicts ----------------------------------------------------------------
 

@@ -61,14 +61,14 @@ bounded fusermount3 -u odd.mnt
 say "who waits for a volume that another one holds can stop waiting"
 flock -o "$VOLUME" sleep 30 &
 holder=$!
-sleep 0.3
+wait_for 10 eval '! flock -n "$VOLUME" true' || fail "flock does not lock"
 timeout -s INT 2 remapfs "$VOLUME" "$MNT" >waiting.log 2>&1 && fail "mounted a volume that is held"
 kill "$holder" 2>/dev/null || :
 wait_for 20 eval 'flock -n "$VOLUME" true'
 
 say "who is interrupted while it starts leaves no mount"
-sqlite3 "$VOLUME" 'BEGIN IMMEDIATE; SELECT 1; SELECT randomblob(1); ' '.shell sleep 6' >/dev/null 2>&1 &
-sleep 0.5
+sqlite3 -bail -cmd '.timeout 10000' "$VOLUME" 'BEGIN IMMEDIATE' '.shell touch locked; sleep 6' >held 2>&1 &
+wait_for 20 test -e locked || fail "the shell does not lock: $(cat held)"
 code=0
 timeout -s INT 1 remapfs "$VOLUME" "$MNT" >waiting.log 2>&1 || code=$?
 [ "$code" != 0 ] || fail "mounted although the database is locked"
@@ -80,5 +80,4 @@ truncate -s 2G big.spare
 code=0
 timeout -s INT 0.3 remapctl create late --main late.img,size=16M --spare big.spare -q 2>late.log || code=$?
 [ "$code" != 0 ] || fail "2 GiB were verified in 0.3 s: make it larger"
-wait_for 10 eval '! pgrep -f "create late" >/dev/null'
 [ ! -e late ] && [ ! -e late.img ] || fail "left behind: $(ls late*)"

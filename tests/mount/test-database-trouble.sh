@@ -123,19 +123,17 @@ say "a sqlite3 shell holds its lock"
 VOLUME=$SCRATCH/volume
 start
 mkfifo hold
-sqlite3 "$VOLUME" <hold >held 2>&1 &
+sqlite3 -cmd '.timeout 10000' "$VOLUME" <hold >held 2>&1 &
 exec 9>hold
-echo 'BEGIN IMMEDIATE; SELECT 1;' >&9
-wait_for 10 grep -q 1 held || fail "the shell does not lock: $(cat held)"
+echo "BEGIN IMMEDIATE; SELECT 'locked';" >&9
+wait_for 20 grep -qx locked held || fail "the shell does not lock: $(cat held)"
 cannot_move 2000 'holds its lock'
 echo 'ROLLBACK;' >&9
 moves 2000
 
 say "a sqlite3 shell that never stops reading"
-echo '.print reading' >&9
-echo 'BEGIN; SELECT count(*) FROM history;' >&9
-wait_for 10 grep -q reading held || fail "the shell does not read"
-sleep 1
+echo "BEGIN; SELECT count(*), 'read' FROM history;" >&9
+wait_for 20 grep -q read held || fail "the shell does not read: $(cat held)"
 sql "CREATE TABLE padding (x); INSERT INTO padding VALUES (zeroblob(20000000)); DROP TABLE padding"
 wait_for 20 trouble_is 'cannot shrink' || fail "status says $(cat status.json)"
 say "$(status_of .trouble) ($(stat -c %s "$VOLUME-wal") bytes)"

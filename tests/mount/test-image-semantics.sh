@@ -61,6 +61,7 @@ for offset in 0 1 511 512 513 4095 4096 4097 20479 20480 20481 20991 21000 21503
     both "$offset" "$length"
   done
 done
+RANDOM=1
 for ((i = 0; i < 200; i++)); do
   length=$((RANDOM % 9000 + 1))
   both $(((RANDOM * 32768 + RANDOM) % (size - length))) "$length"

@@ -93,8 +93,12 @@ kept_sectors() {
 say "a block device that is removed and comes back, under load"
 truncate -s 16M disk
 # It is attached again later, so it must be one that no other test finds free.
-device=/dev/loop$((100 + RANDOM % 900))
-losetup --direct-io=on "$device" disk
+number=$((100 + $$ % 900))
+until losetup --direct-io=on "/dev/loop$number" disk 2>losetup.log; do
+  number=$((number + 1))
+  [ "$number" -lt 2000 ] || fail "no loop device: $(cat losetup.log)"
+done
+device=/dev/loop$number
 bounded remapctl create -q "$VOLUME" --main "$device" --spare "$SPARE,size=2M"
 inject --sectors 20000,20001 --on write
 image_mount

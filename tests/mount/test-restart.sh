@@ -6,6 +6,7 @@ requires jq
 
 volume_make 64M 16M
 truncate -s 64M shadow
+RANDOM=1
 inject --random 2000 --on write
 inject --sectors 1000-1100 --on both
 image_mount

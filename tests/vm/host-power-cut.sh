@@ -11,7 +11,7 @@ set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 kernel=$1 build=$(readlink -f "$2") points=${3:-400}
 . "$here/cut.sh"
-export PATH=$PATH:/usr/sbin:/sbin
+export PATH=$PATH:/usr/sbin:/sbin LC_ALL=C
 for tool in qemu-storage-daemon debugfs e2fsck mkfs.ext4; do
   command -v "$tool" >/dev/null || { echo "SKIP power-cut: needs $tool"; exit 77; }
 done
@@ -30,12 +30,15 @@ mkfs.ext4 -q -F -J size=4 -E lazy_itable_init=0,lazy_journal_init=0 "$folder/dat
 for disk in main spare database; do cp --sparse=always "$folder/$disk" "$folder/$disk.0"; done
 
 # One sector in 16 behind CUT_FIRST, one in 800 of ext4; some of them neighbours.
-awk -v first="$CUT_FIRST" -v end=$((CUT_FIRST + CUT_BLOCKS * 8)) 'BEGIN {
-  srand(4)
-  for (s = 1; s < end; s++)
-    if (rand() < (s < first ? 1 / 800 : 1 / 16))
-      for (n = rand() < 0.1 ? 8 : 1; n > 0 && s < end; n--) print s++
-}' >"$folder/holes"
+# No two awks agree on rand().
+awk -v first="$CUT_FIRST" -v end=$((CUT_FIRST + CUT_BLOCKS * 8)) '
+  function random() { seed = seed * 16807 % 2147483647; return seed / 2147483647 }
+  BEGIN {
+    seed = 4
+    for (s = 1; s < end; s++)
+      if (random() < (s < first ? 1 / 800 : 1 / 16))
+        for (n = random() < 0.1 ? 8 : 1; n > 0 && s < end; n--) print s++
+  }' >"$folder/holes"
 
 # One more node takes the logs of all disks and is logged itself: see cut_log.h.
 # QEMU has but one user write to a node, so it is served by a process of its own.

@@ -5,6 +5,7 @@
 # dying ROUNDS: every few seconds more sectors refuse writes, until the end.
 dying() {
   local round
+  RANDOM=1
   for ((round = 0; round < $1; round++)); do
     # Ascending, and apart from each other and from those that are there already.
     for ((n = 0; n < 10; n++)); do echo $((RANDOM * 32768 % SECTORS + RANDOM)); done |

@@ -60,6 +60,7 @@ FIO
 timeout 600 fio --eta=never --output=fio.log load.fio &
 load=$!
 rounds=0
+RANDOM=1
 while ! process_ended "$load" && [ "$rounds" -lt 60 ]; do
   for _ in $(seq 24); do echo $((81920 + RANDOM % 16384)); done | sort -nu >holes
   dm_table "$RAM_DISK" error $(cat holes) | dm_change main
