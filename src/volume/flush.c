@@ -4,7 +4,7 @@
  * The map needs nothing here: each remap was durable before its write was
  * acknowledged. After a failed flush the kernel forgets which writes it lost,
  * and a second flush succeeds; so ours does not until the volume is opened
- * again.
+ * again. That is also what those are told whom a flush of another caller served.
  */
 #include <errno.h>
 
@@ -54,18 +54,24 @@ void spare_did_not_flush(void *volume, struct spare *spare, int error)
 
 /*
  * The kernel tells of a failed flush once: whoever flushes at the same time
- * must not overtake the one that was told.
+ * must not overtake the one that was told. A flush that began after the call
+ * serves it, whoever began it; one that was under way then may have missed what
+ * the caller wrote. So of many callers that wait, one flushes for all.
  */
 int flush_main(struct volume *v)
 {
-	int rc;
+	uint64_t wanted = atomic_load(&v->flushes_begun) + 1;
+	int rc = 0;
 
 	pthread_mutex_lock(&v->flushing);
-	rc = device_flush(v->main);
+	if (atomic_load(&v->flushes_begun) < wanted) {
+		atomic_fetch_add(&v->flushes_begun, 1);
+		rc = device_flush(v->main);
+	}
 	if (rc < 0)
-		rc = flush_failed(v, ON_MAIN, -rc);
+		flush_failed(v, ON_MAIN, -rc);
 	pthread_mutex_unlock(&v->flushing);
-	return rc < 0 || atomic_load(v->flush_failed) ? -EIO : 0;
+	return atomic_load(v->flush_failed) ? -EIO : 0;
 }
 
 /*

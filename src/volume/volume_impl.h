@@ -72,6 +72,7 @@ struct volume {
 	pthread_mutex_t marking; /* of sectors as pending: see pending.c */
 	struct evidence reading, writing; /* main */
 	pthread_mutex_t flushing;         /* main: a second flush waits for the first */
+	_Atomic(uint64_t) flushes_begun;  /* of main; changes under flushing only */
 
 	atomic_bool *flush_failed, own_flush_failed; /* the first may be the second */
 	atomic_bool spares_full; /* told once, until there is room again */
@@ -215,7 +216,11 @@ int settle(struct volume *, struct settlement *);
 
 /* ---- flush.c ---------------------------------------------------------------------------- */
 
-/* Main alone. -EIO: it did not flush, and no fsync succeeds from now on. */
+/*
+ * Main alone: what was written to it before the call is durable. Many callers share
+ * a flush that began after all of them called. -EIO: one did not succeed, and no
+ * fsync does from now on.
+ */
 int flush_main(struct volume *);
 /* For spare_on_failed_flush: whoever flushed it, no fsync succeeds from now on. */
 void spare_did_not_flush(void *volume, struct spare *, int error);
