@@ -17,26 +17,19 @@
 #include "volume/volume_impl.h"
 
 /*
- * So many slots of one spare that fail in one request, or any after that has
- * tried them for as long as a request may isolate, are a failing spare.
+ * A spare of which so many slots in a row fail in one request is a failing one. Past
+ * the time that the request has for all spares together, two are: see too_many_bad.
  */
 #define BAD_SLOTS_MAX 64
 #define TRIES_MAX 8
 #define NO_SLOT (-EXFULL) /* no spare has a free slot left */
-
-/* What one request puts up with of a spare whose slots fail. */
-struct patience {
-	const struct spare *spare; /* the last one of which a slot failed */
-	unsigned bad_slots;
-	int64_t deadline;
-};
 
 /* One try to place all moves of a settlement. */
 struct placing {
 	struct volume *volume;
 	struct change change;
 	const struct move *move; /* the one being placed */
-	struct patience *patience;
+	struct spare_budget *budget;
 };
 
 /* ---- settlements -------------------------------------------------------------------- */
@@ -111,22 +104,35 @@ static const char *data_of(const struct placing *p, sector_t sector)
 	       bytes_of(p->volume, sector - p->move->from.start);
 }
 
-/* Before each write to a spare: its time begins with the first. */
-static struct patience *patience_with(struct placing *p, const struct spare *spare)
+/* Before each write to a spare: the time begins with the first, whichever that is to. */
+static struct spare_budget *begin_budget(struct placing *p)
 {
-	if (p->patience->spare != spare)
-		*p->patience = (struct patience){
-			.spare = spare,
-			.deadline = isolation_deadline(p->volume),
-		};
-	return p->patience;
+	if (p->budget->deadline == 0)
+		p->budget->deadline = isolation_deadline(p->volume);
+	return p->budget;
 }
 
+static bool is_used_up(const struct spare_budget *b)
+{
+	return b->deadline && now_ms() >= b->deadline;
+}
+
+/*
+ * Whether the spare, of which slots have just failed, is given up. When the time
+ * is over one that fails for the first time is not, since another may have used
+ * it up; but only so often, or two in turn would go on for ever.
+ */
 static bool too_many_bad(struct placing *p, const struct spare *spare)
 {
-	struct patience *patience = patience_with(p, spare);
+	struct spare_budget *b = p->budget;
 
-	return ++patience->bad_slots > BAD_SLOTS_MAX || now_ms() >= patience->deadline;
+	if (b->spare != spare)
+		b->bad_slots = 0;
+	b->spare = spare;
+	b->bad_slots++;
+	if (!is_used_up(b))
+		return b->bad_slots > BAD_SLOTS_MAX;
+	return b->bad_slots > 1 || ++b->late_failures > spare_set_count(&p->volume->spares);
 }
 
 /* Slots that failed are bad whatever becomes of the request, and so recorded. */
@@ -144,19 +150,24 @@ static void give_up_slots(struct volume *v, struct spare *spare, const struct ex
 	change_clear(&change);
 }
 
-/* The slots of e, one but when the time is over, did not take it: others shall. */
+/*
+ * The slots of e did not take it: others shall. When the time is over they may be
+ * many, of which some are not bad.
+ */
 static int slot_failed(struct placing *p, struct spare *spare, const struct extent *e, int error)
 {
 	int rc = judge_spare(p->volume, spare, error, true);
 
-	if (rc == 0 && !too_many_bad(p, spare)) {
+	bool gone = rc < 0 || too_many_bad(p, spare);
+
+	if (!gone && e->count == 1)
 		give_up_slots(p->volume, spare, e, error, "");
-	} else {
+	else
 		spare_release(spare, e->slot, e->count);
-		if (rc == -ENOMEM)
-			return rc;
+	if (rc == -ENOMEM)
+		return rc;
+	if (gone)
 		spare_gone(p->volume, spare, error);
-	}
 	return place(p, e->start, e->count);
 }
 
@@ -164,7 +175,7 @@ static int slot_failed(struct placing *p, struct spare *spare, const struct exte
 static int fill_slots(struct placing *p, struct spare *spare, struct extent e)
 {
 	const void *data = data_of(p, e.start);
-	const struct patience *patience = patience_with(p, spare);
+	const struct spare_budget *budget = begin_budget(p);
 	int rc;
 
 	/* Given up on the way: what is left of it is not asked any more. */
@@ -180,7 +191,7 @@ static int fill_slots(struct placing *p, struct spare *spare, struct extent e)
 			spare_release(spare, e.slot, e.count);
 		return rc;
 	}
-	if (e.count > 1 && errno_is_media(-rc) && now_ms() < patience->deadline) {
+	if (e.count > 1 && errno_is_media(-rc) && !is_used_up(budget)) {
 		uint64_t half = e.count / 2;
 
 		rc = fill_slots(p, spare, extent_part(e, e.start, half));
@@ -278,14 +289,14 @@ static void give_up_group(struct volume *v, struct spare *spare, slot_t slot, in
 }
 
 /* A spare did not take a change that it holds the data of: -EAGAIN, try others. */
-static int refused(struct volume *v, const struct change *change)
+static int refused(struct volume *v, const struct change *change, const struct spare_budget *budget)
 {
 	struct spare *spare = volume_spare(v, change->refused_by);
 	int rc = judge_spare(v, spare, change->refused_error, true);
 
 	if (rc == -ENOMEM)
 		return rc;
-	if (rc == 0 && change->refused_flush)
+	if (rc == 0 && (change->refused_flush || is_used_up(budget)))
 		spare_gone(v, spare, change->refused_error);
 	else if (rc == 0)
 		give_up_group(v, spare, change->refused_slot, change->refused_error);
@@ -433,9 +444,9 @@ static int move_cured(struct settlement *s)
 }
 
 /* One try. -EAGAIN: a spare refused; another try may find other slots. */
-static int settle_once(struct volume *v, struct settlement *s, struct patience *patience)
+static int settle_once(struct volume *v, struct settlement *s, struct spare_budget *budget)
 {
-	struct placing p = {.volume = v, .patience = patience};
+	struct placing p = {.volume = v, .budget = budget};
 	bool stale;
 	int rc = prepare(&p, s);
 
@@ -456,7 +467,7 @@ static int settle_once(struct volume *v, struct settlement *s, struct patience *
 	release_memory(v->map, &p.change);
 	stale = rc == -EBADSLT && p.change.refused_stale;
 	if (rc == -EBADSLT)
-		rc = refused(v, &p.change);
+		rc = refused(v, &p.change, budget);
 	change_clear(&p.change);
 	if (stale && rc == -EAGAIN && move_cured(s) < 0)
 		rc = -EIO;
@@ -487,13 +498,13 @@ static void tell_not_committed(struct volume *v, const struct settlement *s, int
 
 int settle(struct volume *v, struct settlement *s)
 {
-	struct patience patience = {0};
+	struct spare_budget own = {0};
 	int rc = 0;
 
 	if (s->move_count == 0 && s->cured_count == 0)
 		return 0;
 	for (int i = 0; i < TRIES_MAX; i++) {
-		rc = settle_once(v, s, &patience);
+		rc = settle_once(v, s, s->budget ? s->budget : &own);
 		if (rc != -EAGAIN)
 			break;
 	}

@@ -44,6 +44,7 @@ void begin_time(const struct volume *v, struct request *r)
 {
 	r->deadline = isolation_deadline(v);
 	r->failing = false;
+	r->spare_budget = (struct spare_budget){0};
 }
 
 /* Takes the range: shared to read it, owned to change it. */

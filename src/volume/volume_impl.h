@@ -91,11 +91,20 @@ struct spare *volume_spare(struct volume *, spare_id_t);
 /* When who begins now has to stop finding out which sectors or slots fail. */
 int64_t isolation_deadline(const struct volume *);
 
+/* What one request puts up with of spares whose slots fail: see relocate.c. */
+struct spare_budget {
+	int64_t deadline;          /* in now_ms(), for all spares; 0: none was written to yet */
+	const struct spare *spare; /* the last one of which a slot failed */
+	unsigned bad_slots;        /* of that one, in a row */
+	unsigned late_failures;    /* past the deadline, of spares that were not given up for it */
+};
+
 /* What one call of volume.h holds until it returns. */
 struct request {
 	struct range_ticket ticket;
 	int64_t deadline; /* in now_ms(): then it stops finding out what fails */
 	bool failing;     /* main is alive and refused some of what was to be written */
+	struct spare_budget spare_budget;
 };
 
 /* ---- request.c ----------------------------------------------------------------------- */
@@ -198,6 +207,7 @@ struct settlement {
 	size_t move_count;
 	struct move *cured; /* pending sectors that main holds again */
 	size_t cured_count;
+	struct spare_budget *budget; /* of the request that it is a part of; NULL: its own */
 };
 
 /* 0 or -ENOMEM. */

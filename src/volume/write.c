@@ -167,7 +167,7 @@ static struct write_isolation begin_writing(struct volume *v, struct request *r,
 int write_after(struct volume *v, struct request *r, const void *buf, const struct extent *e,
 		int error)
 {
-	struct settlement settlement = {0};
+	struct settlement settlement = {.budget = &r->spare_budget};
 	struct write_isolation w = begin_writing(v, r, buf, &settlement);
 	int rc;
 
@@ -182,7 +182,7 @@ int write_after(struct volume *v, struct request *r, const void *buf, const stru
 int write_sectors(struct volume *v, struct request *r, const void *buf, sector_t start,
 		  uint64_t count)
 {
-	struct settlement settlement = {0};
+	struct settlement settlement = {.budget = &r->spare_budget};
 	struct write_isolation w = begin_writing(v, r, buf, &settlement);
 	int rc = 0;
 

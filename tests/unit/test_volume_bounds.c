@@ -219,6 +219,76 @@ static void a_move_to_slow_slots(void **state)
 	assert_read(4096, 20, 7);
 }
 
+static void slow_slot(spare_id_t spare, slot_t slot)
+{
+	add_fault((struct fault){.spare = spare, .count = 1, .on = FAULT_ON_WRITE, .error = EIO,
+				 .start = spare_layout(spare_bytes_min(512), 512).slots_offset / 512 + slot,
+				 .delay_ms = ATTEMPT_MS});
+}
+
+/* They fail in turn: what one is allowed does not begin anew with the other. */
+static void a_move_to_two_slow_spares(void **state)
+{
+	uint64_t slots = ask_number("SELECT slots FROM spare WHERE id = 1"), left = 16;
+	int64_t begin;
+	int rc;
+
+	(void)state;
+	open_impatient(ISOLATION_MS);
+	bad_sectors(1000, slots, FAULT_ON_WRITE);
+	/* All the slots of the first that are left are taken by the one request. */
+	assert_written(1000, slots - left, 1);
+	for (slot_t s = slots - left; s < slots; s++)
+		slow_slot(1, s);
+	for (slot_t s = 0; s < 2 * left; s += 2)
+		slow_slot(2, s);
+	begin = now();
+	rc = write_sectors_of(1000 + slots - left, left, 7);
+	assert_within("move by way of two slow spares", begin, ISOLATION_MS, 2 * 2);
+	if (rc == 0)
+		assert_read(1000 + slots - left, left, 7);
+	assert_read(1000, slots - left, 1);
+}
+
+/* The time that one of them used up is not held against the other. */
+static void a_slow_spare_beside_one_with_a_bad_slot(void **state)
+{
+	int64_t begin;
+
+	(void)state;
+	open_impatient(ISOLATION_MS);
+	bad_sectors(4096, 20, FAULT_ON_WRITE);
+	add_fault((struct fault){.spare = 1, .start = 0, .count = spare_bytes_min(512) / 512,
+				 .on = FAULT_ON_WRITE, .error = EIO, .delay_ms = ATTEMPT_MS});
+	add_fault((struct fault){.spare = 1, .start = 0, .count = 1, .on = FAULT_ON_READ,
+				 .delay_ms = ISOLATION_MS});
+	slow_slot(2, 3);
+	begin = now();
+	assert_written(4096, 20, 7);
+	assert_within("move by way of a slow spare and a bad slot", begin, 2 * ISOLATION_MS, 5);
+	assert_read(4096, 20, 7);
+	assert_true(status_now().free_slots > 0);
+}
+
+/* Descriptors that are slow to fail count as slots do, and time counts for all pieces. */
+static void a_move_to_a_slow_table(void **state)
+{
+	struct spare_layout l = spare_layout(spare_bytes_min(512), 512);
+	int64_t begin;
+
+	(void)state;
+	open_impatient(ISOLATION_MS / 4);
+	bad_sectors(4096, 20, FAULT_ON_WRITE);
+	add_fault((struct fault){.spare = 1, .start = l.table_offset / 512, .on = FAULT_ON_WRITE,
+				 .count = (l.slots_offset - l.table_offset) / 512, .error = EIO,
+				 .delay_ms = ATTEMPT_MS});
+	begin = now();
+	assert_written(4096, 20, 7);
+	assert_within("move by way of a slow slot table", begin, ISOLATION_MS / 4, 3);
+	assert_read(4096, 20, 7);
+	assert_int_equal(ask_number("SELECT min(spare_id) FROM remap"), 2);
+}
+
 /* ---- the database ------------------------------------------------------------------------ */
 
 #define USERS 16
@@ -300,6 +370,9 @@ int main(void)
 		TEST(writes_to_a_slow_dead_main),
 		TEST_SMALL(a_move_to_a_slow_spare),
 		TEST_SMALL(a_move_to_slow_slots),
+		TEST_SMALL(a_move_to_two_slow_spares),
+		TEST_SMALL(a_slow_spare_beside_one_with_a_bad_slot),
+		TEST_SMALL(a_move_to_a_slow_table),
 		TEST(a_locked_database_is_waited_for_once),
 	};
 
