@@ -396,7 +396,7 @@ static int join_cured(struct settlement *s, const struct extent *one)
 	return 0;
 }
 
-/* Contract 2 holds by is_untouched. One that is slow is better kept elsewhere. */
+/* Contract 2 holds by is_main_intact. One that is slow is better kept elsewhere. */
 static int try_lost(struct examiner *x, const struct extent *one, void *to, struct settlement *s)
 {
 	int64_t began = now_ms();
@@ -421,7 +421,7 @@ static void clear_lost(struct examiner *x, struct settlement *s)
 		x->found.cured += s->cured[i].from.count;
 }
 
-/* A group of the untouched sectors, each of which is read once. */
+/* A group of the intact sectors, each of which is read once. */
 static void retry_group(struct examiner *x, sector_t start, uint64_t count)
 {
 	struct volume *v = x->volume;
@@ -434,7 +434,7 @@ static void retry_group(struct examiner *x, sector_t start, uint64_t count)
 	for (uint64_t i = 0; rc == 0 && i < count && now_ms() < deadline; i++) {
 		struct extent one = map_get(v->map, start + i, 1);
 
-		if (is_untouched(v, one.start))
+		if (is_main_intact(v, one.start))
 			rc = try_lost(x, &one, x->buf + bytes_of(v, i), &s);
 	}
 	if (rc == 0)
@@ -450,9 +450,9 @@ static int retry_lost(struct examiner *x, sector_t start, uint64_t count)
 
 	if (!may_move(v))
 		return 0;
-	while ((start = map_next_special(v->untouched, start)) < end) {
+	while ((start = map_next_special(v->main_intact, start)) < end) {
 		uint64_t most = group_sectors(v), left = end - start;
-		struct extent e = map_get(v->untouched, start, left < most ? left : most);
+		struct extent e = map_get(v->main_intact, start, left < most ? left : most);
 
 		if (!may_go_on(x))
 			return -EINTR;

@@ -208,7 +208,7 @@ static int load_map(struct volume *v, struct error *err)
 {
 	int rc = map_new(v->sectors, &v->map);
 
-	rc = rc < 0 ? rc : map_new(v->sectors, &v->untouched);
+	rc = rc < 0 ? rc : map_new(v->sectors, &v->main_intact);
 	rc = rc < 0 ? rc : store_each_extent(v->store, load_extent, v);
 	rc = rc < 0 ? rc : store_each_bad_slots(v->store, load_bad_slots, v);
 	if (rc == -ENOMEM)
@@ -338,7 +338,7 @@ static void release(struct volume *v)
 	device_close(v->main);
 	spare_set_clear(&v->spares);
 	map_free(v->map);
-	map_free(v->untouched);
+	map_free(v->main_intact);
 	change_clear(&v->opening);
 	store_close(v->store);
 	if (v->lock_fd >= 0)

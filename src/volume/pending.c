@@ -9,7 +9,7 @@
  * looked for on main, where there is older data (contract 2).
  *
  * Those of main that were lost since the volume was opened, and that nobody
- * began to write since, are remembered as untouched: could they be read again,
+ * began to write since, are remembered as intact: could they be read again,
  * what main holds is what was acknowledged last. A write that began and failed
  * may have changed main; and before this opening main was anybody's: a copy of
  * it that was put in its place has zeros there, and so has a sector that hdparm
@@ -45,7 +45,7 @@ static void mark_part(struct volume *v, struct change *change, struct extent par
 	change_event(change, &event);
 	if (part.spare == ON_MAIN) {
 		/* Without memory it just cannot be cleared by reading. */
-		map_set(v->untouched, &part);
+		map_set(v->main_intact, &part);
 		return;
 	}
 	spare_mark_bad(volume_spare(v, part.spare), part.slot, part.count);
@@ -81,17 +81,20 @@ void mark_pending(struct volume *v, const struct settlement *lost)
 	change_clear(&change);
 }
 
-bool is_untouched(struct volume *v, sector_t sector)
+bool is_main_intact(struct volume *v, sector_t sector)
 {
 	struct extent now = map_get(v->map, sector, 1);
 
 	return now.state == SECTOR_PENDING && now.spare == ON_MAIN &&
-	       map_get(v->untouched, sector, 1).state == SECTOR_PENDING;
+	       !atomic_load(&v->none_intact) &&
+	       map_get(v->main_intact, sector, 1).state == SECTOR_PENDING;
 }
 
-int touch(struct volume *v, sector_t start, uint64_t count)
+void forget_intact(struct volume *v, sector_t start, uint64_t count)
 {
 	const struct extent e = {.start = start, .count = count, .state = SECTOR_GOOD};
 
-	return map_set(v->untouched, &e);
+	if (map_next_special(v->main_intact, start) < start + count &&
+	    map_set(v->main_intact, &e) < 0)
+		atomic_store(&v->none_intact, true);
 }

@@ -263,6 +263,7 @@ static void distrust(struct volume *v, const struct settlement *s)
 
 		e.state = SECTOR_PENDING;
 		map_set(v->map, &e);
+		forget_intact(v, e.start, e.count);
 	}
 }
 
@@ -420,8 +421,12 @@ static void free_left_slots(struct volume *v, const struct settlement *s)
 /* Contract 1: only now does the map serve what is committed. */
 static void publish(struct volume *v, const struct change *change)
 {
-	for (size_t i = 0; i < change->extent_count; i++)
-		map_set(v->map, &change->extents[i].extent);
+	for (size_t i = 0; i < change->extent_count; i++) {
+		const struct extent *e = &change->extents[i].extent;
+
+		map_set(v->map, e);
+		forget_intact(v, e->start, e->count);
+	}
 	for (size_t i = 0; i < change->bad_count; i++)
 		spare_mark_bad(volume_spare(v, change->bad[i].spare), change->bad[i].first,
 			       change->bad[i].count);

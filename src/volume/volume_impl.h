@@ -62,7 +62,9 @@ struct volume {
 	struct background emptying; /* of retiring spares */
 	_Atomic(const char *) stuck; /* why they cannot be emptied; NULL: they can */
 	struct map *map;
-	struct map *untouched; /* pending sectors that main may hold as they were: pending.c */
+	/* Pending sectors of main that it may still hold as they were: pending.c. */
+	struct map *main_intact;
+	atomic_bool none_intact; /* there was no memory to forget one: none counts any more */
 	struct scrub scrub;
 	struct store *store;
 	struct committer committer;
@@ -248,9 +250,12 @@ void mark_pending(struct volume *, const struct settlement *lost);
  * Whether a sector is pending and what main holds of it, could it be read, is
  * what was acknowledged last. Shared or owned.
  */
-bool is_untouched(struct volume *, sector_t);
-/* It is not from now on: before a write to it, and when it is cured. Owned. -ENOMEM. */
-int touch(struct volume *, sector_t start, uint64_t count);
+bool is_main_intact(struct volume *, sector_t);
+/*
+ * It is not from now on: before a write to main, and once the sector is cured, has
+ * moved, or the commit of that is in doubt. Owned.
+ */
+void forget_intact(struct volume *, sector_t start, uint64_t count);
 
 /* ---- reconcile.c: while the volume is opened ---------------------------------------------- */
 

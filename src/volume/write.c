@@ -76,8 +76,8 @@ static int write_in_place(struct write_isolation *w, const struct extent *e)
 		/* Main had given up on what a slot then lost: do not go back to it. */
 		if (e->spare != ON_MAIN)
 			return -EIO;
-		rc = touch(v, e->start, e->count);
-		rc = rc < 0 ? rc : cure(v, data, e);
+		forget_intact(v, e->start, e->count);
+		rc = cure(v, data, e);
 		return rc < 0 ? rc : settlement_cured(w->settlement, *e, data);
 	}
 	return -EINVAL;

@@ -253,6 +253,55 @@ static void not_if_the_commit_of_its_move_is_in_doubt(void **state)
 	assert_read(50, 1, 3);
 }
 
+static void commit_in_doubt(sector_t sector, uint8_t tag)
+{
+	disrupt(&(struct disruption){.file = "/volume-wal", .calls = DISRUPT_SYNC, .error = EIO});
+	assert_int_equal(write_sectors_of(sector, 1, tag), -EIO);
+	assert_true(disrupt_end() > 0);
+}
+
+/* A scrub cleared it; what is known of it since is what happened since. */
+static void not_for_what_was_true_before_it_was_cleared(void **state)
+{
+	(void)state;
+	assert_written(50, 1, 1);
+	bad_sectors(50, 1, FAULT_ON_READ);
+	assert_lost(50, 1);
+	clear_faults();
+	assert_int_equal(scrub().cured, 1);
+	bad_sectors(50, 1, FAULT_ON_WRITE);
+	commit_in_doubt(50, 2);
+	clear_faults();
+	assert_int_equal(scrub().cured, 0);
+	assert_lost(50, 1);
+}
+
+/* It never met main, and may be durable all the same. */
+static void not_if_it_was_moved_without_trying(void **state)
+{
+	const struct volume_options hasty = {.isolation_ms = 1};
+
+	(void)state;
+	close_volume();
+	open_volume_with(&hasty);
+	assert_written(48, 8, 1);
+	bad_sectors(50, 1, FAULT_ON_READ);
+	assert_lost(50, 1);
+	clear_faults();
+	/* Slow to fail, so that no time is left for the pending one behind it. */
+	add_fault((struct fault){.start = 48, .count = 2, .on = FAULT_ON_WRITE, .error = EIO,
+				 .delay_ms = 20});
+	disrupt(&(struct disruption){.file = "/volume-wal", .calls = DISRUPT_SYNC, .error = EIO});
+	assert_int_equal(write_sectors_of(48, 3, 2), -EIO);
+	assert_true(disrupt_end() > 0);
+	clear_faults();
+	assert_int_equal(scrub().cured, 0);
+	assert_lost(48, 3);
+	assert_written(48, 3, 3);
+	reopen_volume();
+	assert_read(48, 3, 3);
+}
+
 /* ---- what it may not do ------------------------------------------------------------------------ */
 
 static void a_read_only_volume_is_scrubbed_without_moving(void **state)
@@ -381,6 +430,8 @@ int main(void)
 		TEST(not_if_it_was_lost_before_the_volume_was_opened),
 		TEST_SMALL(not_if_a_write_failed_half_way),
 		TEST(not_if_the_commit_of_its_move_is_in_doubt),
+		TEST(not_for_what_was_true_before_it_was_cleared),
+		TEST(not_if_it_was_moved_without_trying),
 		TEST(a_read_only_volume_is_scrubbed_without_moving),
 		TEST(without_remapping_nothing_is_marked_either),
 		TEST(it_pauses_when_main_is_gone),
