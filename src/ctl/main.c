@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <locale.h>
+#include <signal.h>
 #include <string.h>
 
 /* In the groups of the manual; a heading has no run, and names the page. */
@@ -126,6 +127,8 @@ static int close_output(int code)
 int main(int argc, char **argv)
 {
 	log_init("remapctl", LOG_LEVEL_WARNING);
+	/* Past a limit on file sizes a write fails, and what was made is removed again. */
+	signal(SIGXFSZ, SIG_IGN);
 	setlocale(LC_CTYPE, "");
 	return close_output(dispatch(argc, argv));
 }

@@ -1,6 +1,7 @@
 #include "fuse/session.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fuse.h>
 #include <poll.h>
 #include <signal.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +20,7 @@
 struct session {
 	struct fuse_session *fuse;
 	char *mountpoint;           /* of who mounted it; otherwise NULL */
+	uint64_t mount;             /* its number; 0: not known */
 	struct supervision *shared; /* of who serves it; otherwise NULL */
 	struct service *service;
 };
@@ -39,6 +42,8 @@ void session_block_signals(void)
 	sigaddset(&set, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	/* Past a limit on file sizes (ulimit -f) a write fails with EFBIG instead. */
+	signal(SIGXFSZ, SIG_IGN);
 }
 
 /* The terminal's signals go to all of its processes; they are the supervisor's. */
@@ -51,10 +56,48 @@ static int signal_source(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* Number of the mount on top at a path, without asking who serves it; 0: not known. */
+static uint64_t mount_at(const char *path)
+{
+	struct statx stx;
+
+	if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_MNT_ID, &stx) < 0 ||
+	    !(stx.stx_mask & STATX_MNT_ID))
+		return 0;
+	return stx.stx_mnt_id;
+}
+
+static bool is_mounted(uint64_t mount)
+{
+	FILE *file = fopen("/proc/self/mountinfo", "re");
+	CLEANUP_FREE char *line = NULL;
+	size_t size = 0;
+	bool found = false;
+
+	while (file && !found && getline(&line, &size, file) > 0)
+		found = strtoull(line, NULL, 10) == mount;
+	if (file)
+		fclose(file);
+	return found;
+}
+
+/* Otherwise the path leads to something else, which is not ours to unmount. */
+static bool is_on_top(const struct session *s)
+{
+	return !s->mount || mount_at(s->mountpoint) == s->mount;
+}
+
+bool session_is_hidden(const struct session *s)
+{
+	return !is_on_top(s) && is_mounted(s->mount);
+}
+
 void session_unmount_lazily(const struct session *s)
 {
 	pid_t child;
 
+	if (!is_on_top(s))
+		return;
 	if (umount2(s->mountpoint, MNT_DETACH) == 0 || errno == EINVAL)
 		return;
 	child = fork();
@@ -90,8 +133,8 @@ void session_end(struct session *s)
 		return;
 	service_stop(s->service);
 	if (s->fuse) {
-		/* Only who mounted unmounts. */
-		if (s->mountpoint)
+		/* Only who mounted unmounts, and only that. */
+		if (s->mountpoint && is_on_top(s))
 			fuse_session_unmount(s->fuse);
 		fuse_session_destroy(s->fuse);
 	}
@@ -181,6 +224,7 @@ int session_mount(const struct options *options, struct session **ret, struct er
 	if (!s || !(s->mountpoint = strdup(options->mountpoint)) ||
 	    new_session(s, NULL, options) < 0 || fuse_session_mount(s->fuse, s->mountpoint) < 0)
 		return cannot_mount(s, options, err);
+	s->mount = mount_at(s->mountpoint);
 	*ret = s;
 	return 0;
 }

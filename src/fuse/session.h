@@ -19,7 +19,13 @@ int session_fd(const struct session *);
 /* Whether the kernel hands unanswered requests out again, as INIT told. */
 bool session_can_resend(const struct supervision *);
 
-/* Takes the mount out of sight; files that are open go on being served. */
+/* Whether the mount lies under another one, so that no path leads to it. */
+bool session_is_hidden(const struct session *);
+
+/*
+ * Takes the mount out of sight; files that are open go on being served. No-op where
+ * something else is at its path.
+ */
 void session_unmount_lazily(const struct session *);
 
 /* ---- the worker's ------------------------------------------------------------ */
@@ -44,12 +50,18 @@ enum session_end {
 /* Serves until one of these. */
 enum session_end session_wait(struct session *);
 
-/* To be called before any thread is started: the signals are session_wait's. */
+/*
+ * To be called before any thread is started: the signals that end a process are
+ * session_wait's. SIGPIPE and SIGXFSZ are ignored; the call that would raise them fails.
+ */
 void session_block_signals(void);
 
 /* ---- both ---------------------------------------------------------------------- */
 
-/* Unmounts what it mounted, stops what it started, and frees. NULL is allowed. */
+/*
+ * Unmounts what it mounted, if that is at its path, stops what it started, and frees.
+ * NULL is allowed.
+ */
 void session_end(struct session *);
 
 #endif

@@ -75,19 +75,22 @@ static void exec_worker(const struct supervisor *s, int ready)
 	_exit(EXIT_SYSTEM);
 }
 
+/* -errno: there is none. */
 static int start_worker(struct supervisor *s)
 {
-	int fds[2];
+	int fds[2], rc;
 
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -errno;
 	s->worker = fork();
 	if (s->worker == 0)
 		exec_worker(s, fds[1]);
+	rc = s->worker < 0 ? -errno : 0;
 	close(fds[1]);
-	if (s->worker < 0) {
+	if (rc < 0) {
+		s->worker = 0;
 		close(fds[0]);
-		return -errno;
+		return rc;
 	}
 	s->ready_fd = fds[0];
 	s->serving = false;
@@ -202,6 +205,9 @@ static void start_trial(struct supervisor *s)
 static int trial_ended(struct supervisor *s, int status)
 {
 	s->trial = 0;
+	/* It was ended with the mount, which may have made it fail as well. */
+	if (s->asked > 1)
+		return -1;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
 		s->ready();
 		s->ready = NULL;
@@ -234,7 +240,7 @@ static void worker_ready(struct supervisor *s)
 	clock_gettime(CLOCK_MONOTONIC, &s->served_since);
 	close(s->ready_fd);
 	s->ready_fd = -1;
-	if (s->serving && s->ready && s->trial == 0)
+	if (s->serving && s->ready && s->trial == 0 && s->asked < 2)
 		start_trial(s);
 	if (s->serving && !s->ready)
 		notify_service("STATUS=serving; the worker before %s", s->shared->former);
@@ -244,7 +250,7 @@ static void worker_ready(struct supervisor *s)
 /* Called when the worker has ended. Returns an exit code, or -1 to go on. */
 static int worker_ended(struct supervisor *s, int status)
 {
-	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1, rc;
 
 	s->worker = 0;
 	if (s->ready_fd >= 0)
@@ -269,9 +275,9 @@ static int worker_ended(struct supervisor *s, int status)
 			return EXIT_SYSTEM;
 	}
 	notify_service("STATUS=the worker %s; starting another one", s->shared->former);
-	while (start_worker(s) < 0) {
+	while ((rc = start_worker(s)) < 0) {
 		log_warning("another worker could not be started: %s; end other programs",
-			    strerror(errno));
+			    strerror(-rc));
 		if (!may_try_again(s))
 			return EXIT_SYSTEM;
 	}
@@ -292,12 +298,28 @@ static int child_ended(struct supervisor *s)
 	return code;
 }
 
+/*
+ * Nothing can unmount it, and it would never be known when its last user has gone: so
+ * the worker finishes what it has begun and ends, and the kernel with it.
+ */
+static void end_hidden(struct supervisor *s)
+{
+	log_warning("the mount at '%s' lies under another one, which stays: its disk is served no "
+		    "longer, also to who has it open; unmount both with umount",
+		    s->options->mountpoint);
+	s->asked = 2;
+	if (s->worker > 0)
+		kill(s->worker, SIGTERM);
+}
+
 /* Before it was told to be there, a mount has no users to wait for. */
 static void asked_to_end(struct supervisor *s)
 {
 	if (s->ready) {
 		s->code = EXIT_INTERRUPTED;
 		end_now(s);
+	} else if (s->asked == 0 && session_is_hidden(s->session)) {
+		end_hidden(s);
 	} else if (s->asked++ == 0) {
 		log_notice("unmounting");
 		notify_service("STOPPING=1\nSTATUS=unmounted; waiting for who has disk.img open");
@@ -371,7 +393,7 @@ int supervisor_run(const struct options *options, int volume_fd, void (*ready)(v
 	struct supervisor s = {.options = options, .program = program, .volume_fd = volume_fd,
 			       .ready = ready, .ready_fd = -1};
 	struct error err = {""};
-	int code = EXIT_MOUNT;
+	int code = EXIT_MOUNT, rc;
 
 	s.shared_fd = program ? supervision_create(&s.shared) : -errno;
 	s.signals = signal_source();
@@ -385,10 +407,11 @@ int supervisor_run(const struct options *options, int volume_fd, void (*ready)(v
 		return EXIT_MOUNT;
 	}
 	confine(options);
-	if (start_worker(&s) == 0)
+	rc = start_worker(&s);
+	if (rc == 0)
 		code = supervise(&s);
 	else
-		log_error("cannot start a worker: %s; end other programs", strerror(errno));
+		log_error("cannot start a worker: %s; end other programs", strerror(-rc));
 	session_end(s.session);
 	return code;
 }

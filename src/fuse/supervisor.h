@@ -2,7 +2,8 @@
  * The process that mounts and keeps the mount: see supervision.h.
  *
  * SIGTERM, SIGINT, SIGHUP: unmounts; what is still open is served to its end,
- * or until a second such signal. SIGUSR2: the worker hands over to a new one,
+ * or until a second such signal. A mount that lies under another one cannot be
+ * unmounted: its worker ends in order at once, its users get ENOTCONN. SIGUSR2: the worker hands over to a new one,
  * started from the file that this program was started from (an upgrade).
  */
 #ifndef FUSE_SUPERVISOR_H

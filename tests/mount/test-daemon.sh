@@ -75,6 +75,75 @@ timeout -s INT 1 remapfs "$VOLUME" "$MNT" >waiting.log 2>&1 || code=$?
 wait_for 20 eval '! mountpoint -q "$MNT"' || fail "an interrupted start leaves its mount"
 wait_for 20 eval 'flock -n "$VOLUME" true'
 
+misbehave=$BUILD/tests/mount/libmisbehave.so
+if [ -e "$misbehave" ]; then
+  say "also while it looks whether disk.img can be opened, and whoever ends first"
+  # trial SUPERVISOR: the child of it that is no worker.
+  trial() {
+    local pid
+    for pid in $(cat "/proc/$1/task/$1/children"); do
+      tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q -- '--worker' || echo "$pid"
+    done
+  }
+  touch hold
+  LD_PRELOAD=$misbehave MISBEHAVE_HOLD=$SCRATCH/hold remapfs -f "$VOLUME" "$MNT" >waiting.log 2>&1 </dev/null &
+  pid=$!
+  wait_for 20 eval '[ -n "$(trial "$pid")" ]' || fail "nobody opens disk.img: $(cat waiting.log)"
+  # It is a zombie by the time that its end is looked at, before the worker is one.
+  kill -STOP "$pid"
+  kill -INT "$pid"
+  kill -9 "$(trial "$pid")"
+  kill -CONT "$pid"
+  code=0
+  wait "$pid" || code=$?
+  rm hold
+  assert_eq "$code" 8 "code of who was interrupted, who said: $(cat waiting.log)"
+  ! grep -q 'cannot be opened' waiting.log || fail "told a wrong cause: $(cat waiting.log)"
+  wait_for 20 eval '! mountpoint -q "$MNT"' || fail "an interrupted start leaves its mount"
+fi
+
+say "SIGTERM to one whose mount is hidden leaves the other one's mount alone"
+image_mount
+noise data 1
+sector_write "$IMAGE" 7 1 <data
+pid=$(daemon_pid)
+bounded mount -t tmpfs over "$MNT"
+touch "$MNT/other"
+kill "$pid"
+wait_for 20 process_ended "$pid" || fail "remapfs does not end"
+[ -e "$MNT/other" ] || fail "SIGTERM unmounted what is not ours"
+assert_eq "$(sql "SELECT event FROM history ORDER BY id DESC LIMIT 1")" closed "last event"
+bounded umount "$MNT"
+bounded umount "$MNT"
+image_mount
+sector_read "$IMAGE" 7 1 | cmp - data
+
+say "and to one whose mount was taken away, with a file open"
+pid=$(daemon_pid)
+exec 9<"$IMAGE"
+bounded umount -l "$MNT"
+bounded mount -t tmpfs over "$MNT"
+touch "$MNT/other"
+kill "$pid"
+sleep 0.3
+head -c 512 <&9 >/dev/null || fail "an open file is not served any more"
+exec 9<&-
+wait_for 20 process_ended "$pid" || fail "remapfs does not end"
+[ -e "$MNT/other" ] || fail "what is not ours was unmounted"
+bounded umount "$MNT"
+
+say "a limit on file sizes fails the request that goes past it, and kills nobody"
+(ulimit -f 8192 && image_mount)
+worker=$(worker_pid)
+must_fail 'error' sector_write "$IMAGE" 20000 1 <data
+must_fail 'error' sector_write "$IMAGE" 20001 1 <data
+sector_write "$IMAGE" 100 1 <data
+sector_read "$IMAGE" 100 1 | cmp - data
+assert_eq "$(worker_pid)" "$worker" "worker"
+image_unmount
+must_fail 'too large' eval '(ulimit -f 1024; bounded remapctl create limited --main limited.img,size=16M --spare s.limited,size=2M)'
+assert_eq "$(echo *limited*)" '*limited*' "what a refused create has left"
+
 say "create can be interrupted, and removes what it made"
 truncate -s 2G big.spare
 code=0

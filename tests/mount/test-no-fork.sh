@@ -18,8 +18,10 @@ done
 trap 'rmdir "$group" 2>/dev/null || :' EXIT
 
 volume_make 16M 1M
-image_mount
-supervisor=$(daemon_pid) worker=$(worker_pid)
+remapfs -f "$VOLUME" "$MNT" >told 2>&1 </dev/null &
+supervisor=$!
+wait_for 20 bounded test -f "$IMAGE" || fail "not mounted: $(cat told)"
+worker=$(worker_pid)
 ticks() {
   awk '{ print $14 + $15 }' "/proc/$supervisor/stat" 2>/dev/null || echo 0
 }
@@ -32,6 +34,7 @@ sleep 2
 process_ended "$supervisor" && fail "gave up within 2 s"
 used=$(($(ticks) - before))
 [ "$used" -lt 50 ] || fail "the supervisor used $used hundredths of a second in 2 s"
+grep -q 'could not be started: Resource temporarily unavailable' told || fail "told $(cat told)"
 
 say "and then it can again"
 echo max >"$group/pids.max"
