@@ -123,15 +123,21 @@ struct file_device_options {
 	/* fd is path as file_device_descriptor opened it: it is duplicated, and path not opened. */
 	bool opened;
 	int fd;
+	/*
+	 * With opened: whoever handed fd over holds the claims on what is below it, and
+	 * looked for other users, as file_device_open does.
+	 */
+	bool claimed;
 };
 
 /*
  * Opens path with O_DIRECT, or where that is refused with O_DSYNC (then
- * geometry.direct is false; the caller warns). The region is locked against
- * every other remapfs process with an open-file-description lock; a whole
- * block device is also opened O_EXCL, which the kernel refuses while it is
- * mounted or otherwise held, and a regular file is refused while a loop device
- * is attached to it.
+ * geometry.direct is false; the caller warns). Until it is closed the region is
+ * claimed (contract 12): against every other remapfs by locks, also on the devices
+ * and files below it, so that it is met by whatever name; a block device against
+ * everybody else as well, by O_EXCL, which the kernel refuses while it is mounted or
+ * otherwise held. Storage that another device with the same bytes makes use of is
+ * refused: an attached loop device, one that is mounted or part of another one.
  *
  * Errors: -ENOENT, -EACCES, -EROFS, -EISDIR (not a file or block device),
  * -EBUSY (locked, mounted, attached), -EINVAL (region outside the file or not

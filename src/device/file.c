@@ -16,16 +16,17 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "device/in_use.h"
+#include "device/claim.h"
 #include "remapfs/cleanup.h"
 
 struct file_device {
 	struct device device;
 	int fd;
 	uint64_t base; /* bytes: where the region begins */
+	struct claim claim;
+	dev_t held; /* for claim_leave; 0: nothing */
 };
 
 static struct file_device *file_of(struct device *d)
@@ -145,7 +146,12 @@ static int file_next_data(struct device *d, uint64_t offset, uint64_t *ret_start
 
 static void file_close(struct device *d)
 {
-	close(file_of(d)->fd);
+	struct file_device *f = file_of(d);
+
+	claim_release(&f->claim);
+	if (f->held)
+		claim_leave(f->held);
+	close(f->fd);
 	free(d);
 }
 
@@ -275,6 +281,12 @@ static int set_region(struct file_device *f, const char *path, const struct file
 	return 0;
 }
 
+static struct claim_options claim_options_of(const char *path, const struct file_device_options *o)
+{
+	return (struct claim_options){.role = o->role, .path = path, .read_only = o->read_only,
+				      .wait_ms = o->lock_wait_ms};
+}
+
 /*
  * The lock belongs to the open file description, not to the process: closing
  * another descriptor of the same file does not drop it.
@@ -282,37 +294,49 @@ static int set_region(struct file_device *f, const char *path, const struct file
 static int lock_region(struct file_device *f, const char *path,
 		       const struct file_device_options *o, struct error *err)
 {
-	struct flock lock = {
-		.l_type = o->read_only ? F_RDLCK : F_WRLCK,
-		.l_whence = SEEK_SET,
-		.l_start = (off_t)o->offset,
-		.l_len = (off_t)o->length,
-	};
+	const struct claim_options c = claim_options_of(path, o);
 
-	for (unsigned waited = 0;; waited += 50) {
-		struct timespec pause = {.tv_nsec = 50 * 1000000};
-
-		if (fcntl(f->fd, F_OFD_SETLK, &lock) == 0)
-			return 0;
-		if (errno != EAGAIN && errno != EACCES)
-			return error_set(err, errno, "cannot lock %s '%s': %s; use a file system "
-					 "with locks", o->role, path, strerror(errno));
-		if (waited >= o->lock_wait_ms)
-			return error_set(err, EBUSY, "%s '%s' is in use by another remapfs; "
-					 "unmount that one first", o->role, path);
-		nanosleep(&pause, NULL);
-	}
+	return claim_range(f->fd, o->offset, o->length ? o->offset + o->length : UINT64_MAX, &c,
+			   err);
 }
 
-static int check_loop(const char *path, const struct file_device_options *o, const struct stat *st,
-		      struct error *err)
+static int check_others(const struct storage *s, const char *path,
+			const struct file_device_options *o, struct error *err)
 {
-	char loop[64];
+	char name[300];
+	const char *why;
+	dev_t other;
 
-	if (!S_ISREG(st->st_mode) || !loop_is_attached(path, loop, sizeof(loop)))
+	if (!storage_in_use(s, &other, &why))
 		return 0;
-	return error_set(err, EBUSY, "%s '%s' is in use by /dev/%s; detach it first: losetup -d "
-			 "/dev/%s", o->role, path, loop, loop);
+	storage_device_name(other, name, sizeof(name));
+	if (strcmp(why, "attached") == 0)
+		return error_set(err, EBUSY, "%s '%s' is in use by %s; detach it first: losetup -d %s",
+				 o->role, path, name, name);
+	return error_set(err, EBUSY, "%s '%s' is in use: %s has the same bytes and is %s; end that "
+			 "first", o->role, path, name, why);
+}
+
+/* A descriptor that was handed over comes from a process that may open more than this one. */
+static int claim_region(struct file_device *f, const char *path,
+			const struct file_device_options *o, const struct stat *st,
+			struct error *err)
+{
+	const struct claim_options c = claim_options_of(path, o);
+	struct storage s;
+	int rc = storage_find(path, o->offset, o->length, &s);
+
+	if (rc < 0)
+		return error_set(err, ENOMEM, "out of memory; end other programs");
+	rc = claim_storage(&s, f->fd, &c, &f->claim, err);
+	if (rc == 0 && !o->opened)
+		rc = check_others(&s, path, o, err);
+	storage_free(&s);
+	if (rc < 0 || !S_ISBLK(st->st_mode))
+		return rc;
+	rc = claim_device(path, st->st_rdev);
+	f->held = rc < 0 ? 0 : st->st_rdev;
+	return rc < 0 && !o->opened ? open_error(path, o, -rc, err) : 0;
 }
 
 static int take_open_file(struct file_device *f, const char *path,
@@ -328,8 +352,8 @@ static int take_open_file(struct file_device *f, const char *path,
 	rc = check_type(path, o, &st, err);
 	if (rc == 0)
 		rc = lock_region(f, path, o, err);
-	if (rc == 0)
-		rc = check_loop(path, o, &st, err);
+	if (rc == 0 && !o->claimed)
+		rc = claim_region(f, path, o, &st, err);
 	if (rc < 0)
 		return rc;
 	rc = find_size(f->fd, &st, &size);
@@ -341,9 +365,8 @@ static int take_open_file(struct file_device *f, const char *path,
 }
 
 /*
- * The kernel grants O_EXCL on a block device to one holder, so a region cannot
- * keep it: two spares may share a disk. Whether the disk is mounted is then
- * only asked for.
+ * The kernel grants O_EXCL on a block device to one holder. The descriptor of a whole
+ * device has it; for regions claim_device holds it, and here it is only asked for.
  */
 static int exclusive_flag(const char *path, const struct file_device_options *o,
 			  const struct stat *st)
@@ -354,8 +377,10 @@ static int exclusive_flag(const char *path, const struct file_device_options *o,
 	if (!S_ISBLK(st->st_mode))
 		return 0;
 	fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
-	if (fd < 0)
+	if (fd < 0 && errno != EBUSY)
 		return -errno;
+	if (fd < 0)
+		return claim_is_ours(st->st_rdev) ? 0 : -EBUSY;
 	if (find_size(fd, st, &size) < 0)
 		return -errno;
 	return o->offset == 0 && (o->length == 0 || o->length == size) ? O_EXCL : 0;

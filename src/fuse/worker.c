@@ -21,6 +21,7 @@
 #include "remapfs/cleanup.h"
 #include "remapfs/control.h"
 #include "remapfs/log.h"
+#include "remapfs/storage.h"
 #include "remapfs/store.h"
 
 struct worker {
@@ -106,9 +107,8 @@ struct members {
 	size_t count;
 };
 
-static int add_member(void *context, const char *path)
+static int add_path(struct members *m, const char *path)
 {
-	struct members *m = context;
 	char **more = reallocarray(m->paths, m->count + 1, sizeof(*more));
 
 	if (!more)
@@ -116,6 +116,32 @@ static int add_member(void *context, const char *path)
 	m->paths = more;
 	m->paths[m->count] = strdup(path);
 	return m->paths[m->count] ? (m->count++, 0) : 1;
+}
+
+/* A member is claimed where its bytes are in the end; what may block is not opened. */
+static int add_below(struct members *m, const char *path)
+{
+	struct storage s;
+	char name[300];
+	int rc = storage_find(path, 0, 0, &s);
+
+	for (size_t i = 0; rc == 0 && i < s.count; i++) {
+		const struct storage_range *r = &s.ranges[i];
+
+		if (!r->is_file)
+			rc = add_path(m, storage_device_name(r->device, name, sizeof(name)));
+		else if (r->inode)
+			rc = add_path(m, r->path);
+	}
+	storage_free(&s);
+	return rc < 0 ? 1 : rc;
+}
+
+static int add_member(void *context, const char *path)
+{
+	int rc = add_path(context, path);
+
+	return rc ? rc : add_below(context, path);
 }
 
 /* The folder of the volume, for the temporary files of SQLite as well. */

@@ -9,6 +9,7 @@
 #include <uuid/uuid.h>
 
 #include "crash.h"
+#include "remapfs/storage.h"
 #include "../model/random.h"
 #include "sim.h"
 #include "volume/cross.h"
@@ -16,7 +17,7 @@
 
 int __wrap_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 int __wrap_pthread_join(pthread_t, void **);
-bool __wrap_loop_is_attached(const struct stat *, char *ret_name, size_t name_size);
+bool __wrap_storage_in_use(const struct storage *, dev_t *ret, const char **ret_why);
 int64_t __wrap_now_ms(void);
 void __wrap_uuid_generate(uuid_t);
 bool __wrap_background_pause(struct background *, unsigned ms);
@@ -53,10 +54,10 @@ int __wrap_pthread_join(pthread_t thread, void **ret)
 	return 0;
 }
 
-/* Asking goes through every folder that some loop device has its file in: not our business. */
-bool __wrap_loop_is_attached(const struct stat *status, char *ret_name, size_t name_size)
+/* Asking goes through every block device of this machine: not our business. */
+bool __wrap_storage_in_use(const struct storage *storage, dev_t *ret, const char **ret_why)
 {
-	(void)status, (void)ret_name, (void)name_size;
+	(void)storage, (void)ret, (void)ret_why;
 	return false;
 }
 

@@ -324,6 +324,108 @@ static void a_file_behind_a_loop_device_is_refused(void **state)
 	assert_non_null(strstr(err.text, loop));
 }
 
+/* ---- the same bytes by other names: contract 12 ------------------------------------- */
+
+static void a_hard_link_is_refused(void **state)
+{
+	struct device *d = open_new("main", SIZE);
+
+	(void)state;
+	assert_int_equal(link(at("main"), at("other")), 0);
+	assert_refused(at("other"), as_main, EBUSY);
+	device_close(d);
+}
+
+static int open_region(const char *path, uint64_t offset, uint64_t length, struct device **ret)
+{
+	return open_with(path, (struct file_device_options){.offset = offset, .length = length}, ret);
+}
+
+/* Opens a region of one, and then of the other loop device on the same file. */
+static void open_both(const char *first, const char *second, uint64_t length, int rc[3])
+{
+	struct device *d = NULL, *other = NULL;
+
+	rc[0] = open_region(first, 0, length, &d);
+	rc[1] = open_region(second, length / 2, length, &other);
+	device_close(other);
+	other = NULL;
+	rc[2] = open_region(second, length, length, &other);
+	device_close(other);
+	device_close(d);
+}
+
+static void two_loop_devices_on_one_file(void **state)
+{
+	char one[64], two[64];
+	int rc[3] = {0, 0, 0};
+
+	(void)state;
+	make_file(at("backing"), SIZE);
+	attach_loop(at("backing"), one, sizeof(one));
+	if (!one[0])
+		skip();
+	attach_loop(at("backing"), two, sizeof(two));
+	open_both(one, two, SIZE / 4, rc);
+	detach_loop(one);
+	detach_loop(two);
+	/* An attached loop device is a use of the file, whoever is to use it. */
+	assert_int_equal(rc[0], -EBUSY);
+	assert_int_equal(rc[1], -EBUSY);
+	assert_int_equal(rc[2], -EBUSY);
+}
+
+/* The second one is attached while the first is in use already. */
+static void a_loop_device_on_a_file_in_use(void **state)
+{
+	char loop[64];
+	struct device *d = open_new("main", SIZE), *other = NULL;
+	int rc;
+
+	(void)state;
+	attach_loop(at("main"), loop, sizeof(loop));
+	if (!loop[0]) {
+		device_close(d);
+		skip();
+	}
+	rc = open_with(loop, as_main, &other);
+	device_close(d);
+	if (rc == 0)
+		device_close(other);
+	detach_loop(loop);
+	assert_int_equal(rc, -EBUSY);
+}
+
+static void regions_of_one_device(void **state)
+{
+	struct device *first = NULL, *second = NULL, *third = NULL;
+	struct other whole;
+	char loop[64];
+	int rc[4] = {0};
+
+	(void)state;
+	make_file(at("backing"), SIZE);
+	attach_loop(at("backing"), loop, sizeof(loop));
+	if (!loop[0])
+		skip();
+	whole = (struct other){.path = loop};
+	rc[0] = open_region(loop, 0, SIZE / 4, &first);
+	rc[1] = open_region(loop, SIZE / 2, SIZE / 4, &second);
+	rc[2] = open_region(loop, SIZE / 8, SIZE / 4, &third);
+	device_close(first);
+	/* The claim of the kernel stays with those that are left. */
+	rc[3] = open(loop, O_RDONLY | O_EXCL | O_CLOEXEC) < 0 ? errno : 0;
+	whole.options.offset = SIZE / 8;
+	whole.options.length = SIZE / 8;
+	assert_int_equal(in_child(open_in_other, &whole), 0);
+	device_close(second);
+	detach_loop(loop);
+	assert_int_equal(rc[0], 0);
+	assert_int_equal(rc[1], 0);
+	assert_int_equal(rc[2], -EBUSY);
+	assert_int_equal(rc[3], EBUSY);
+}
+
 static void a_block_device(void **state)
 {
 	void *buf = aligned_buffer(4096);
@@ -534,6 +636,10 @@ int main(void)
 		TEST(regions_of_one_file_are_locked_apart),
 		TEST(another_holder_is_waited_for),
 		TEST(a_file_behind_a_loop_device_is_refused),
+		TEST(a_hard_link_is_refused),
+		TEST(two_loop_devices_on_one_file),
+		TEST(a_loop_device_on_a_file_in_use),
+		TEST(regions_of_one_device),
 		TEST(a_block_device),
 		TEST(what_is_written_is_read),
 		TEST(discard_reads_as_zeros),
