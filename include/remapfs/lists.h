@@ -8,7 +8,8 @@
  *               [{"sector": 100, "sectors": 2, "state": "pending"}, …]}
  *   csv         sector,sectors,state,sector_size
  *
- * json and csv are this project's own: they are in sectors of the volume.
+ * json and csv are this project's own. They are in sectors of sector_size bytes,
+ * or of the volume where they do not say.
  */
 #ifndef REMAPFS_LISTS_H
 #define REMAPFS_LISTS_H
@@ -37,11 +38,13 @@ struct list_disk {
 	uint64_t offset;      /* bytes: where on main what the list counts from begins */
 	bool part;            /* LIST_DDRESCUE: it may be about less than all of main */
 	const char *types;    /* LIST_DDRESCUE: which blocks are bad: some of "?*"  "/-" */
+	bool round; /* a bad range that ends inside a sector takes the whole sector */
 };
 
 /*
- * Reads all of it: sorted, overlaps and neighbours merged. The caller frees
- * *ret_ranges. An empty list of badblocks has no bad sectors: *ret_count is 0.
+ * Reads all of it: sorted, overlaps and neighbours merged. Only then are bytes
+ * turned into sectors. The caller frees *ret_ranges. An empty list of badblocks
+ * has no bad sectors: *ret_count is 0.
  * warning gets a line, or "". -EINVAL: err names the file, the line, the cause
  * and the remedy; also of a file that cannot be read. -ENOMEM.
  */

@@ -247,6 +247,16 @@ int volume_mark(struct volume *, const struct sector_range *ranges, size_t count
 		unsigned patience_ms, struct volume_progress *ret, struct error *err);
 
 /*
+ * Sectors whose content is known to be lost, such as those that ddrescue could
+ * not copy: those that are good become pending without being read, and only a
+ * write cures them. What is remapped or pending stays as it is. Otherwise as
+ * volume_mark; no slot is needed. -EIO: the rows were not committed, and where
+ * that is in doubt the sectors are pending until the volume is opened anew.
+ */
+int volume_mark_lost(struct volume *, const struct sector_range *ranges, size_t count,
+		     unsigned patience_ms, struct volume_progress *ret, struct error *err);
+
+/*
  * Remapped sectors go back to main where that holds them again: written,
  * flushed, read back equal, and only then forgotten. Their slots are free
  * afterwards. What main does not hold stays on its spare and is counted. As

@@ -21,6 +21,10 @@ static const char help_text[] =
     "read and checked first. Without <file>, or with '-', it is read from standard\n"
     "input.\n"
     "\n"
+    "If main is a copy that ddrescue made, it can be read everywhere, but has no\n"
+    "data where the old disk could not be read. Import its mapfile with --lost\n"
+    "before the volume is mounted for the first time.\n"
+    "\n"
     "Formats:\n"
     " badblocks  a number of a block a line, as badblocks(8) writes it\n"
     " ddrescue   a mapfile of GNU ddrescue; its blocks marked '-' are bad\n"
@@ -33,17 +37,25 @@ static const char help_text[] =
     "     --offset <size>      of badblocks and ddrescue: the list is about a part of\n"
     "                            main that begins there, such as a partition\n"
     "     --types <types>      of ddrescue: the blocks to take for bad, some of\n"
-    "                            ? (not tried), * (not trimmed), / (not scraped), -\n"
-    "     --dry-run            check the list, print how many sectors it names, and\n"
-    "                            change nothing\n"
+    "                            ? (not tried), * (not trimmed), / (not scraped), -;\n"
+    "                            default '-', with --lost '?*/-'\n"
+    "     --round              take the whole sector where a list in smaller sectors\n"
+    "                            names a part of it\n"
+    "     --lost               the content of these sectors is lost: make them pending,\n"
+    "                            and do not read them first. What was written to them\n"
+    "                            is lost as well\n"
+    "     --force              move as many as there are free slots, if not all have room\n"
+    "     --dry-run            check the list, print how many sectors it names and\n"
+    "                            whether there is room for them, and change nothing\n"
     " -q, --quiet              print neither progress nor summary\n"
     " -h, --help               display this help\n"
     "\n"
     "Example:\n"
     " badblocks -b 4096 /dev/sdx >list\n"
-    " remapctl import --format badblocks -b 4096 disk.remap list\n";
+    " remapctl import --format badblocks -b 4096 disk.remap list\n"
+    " remapctl import --format ddrescue --lost copy.remap mapfile\n";
 
-enum { OPTION_OFFSET = 256, OPTION_TYPES, OPTION_DRY };
+enum { OPTION_OFFSET = 256, OPTION_TYPES, OPTION_ROUND, OPTION_LOST, OPTION_FORCE, OPTION_DRY };
 
 struct import {
 	struct move move;
@@ -59,7 +71,8 @@ static int check_block_size(const struct import *i, struct error *err)
 {
 	uint32_t block = i->disk.block_size, sector = i->disk.sector_size;
 
-	if (i->format != LIST_BADBLOCKS || block % sector == 0 || sector % block == 0)
+	if (i->format != LIST_BADBLOCKS || block % sector == 0 || sector % block == 0 ||
+	    i->disk.round)
 		return 0;
 	return error_set(err, EINVAL, "blocks of %" PRIu32 " bytes and sectors of %" PRIu32 " do not "
 			 "fit each other; give the block size that badblocks was run with (-b)",
@@ -87,11 +100,20 @@ static int read_file(const struct import *i, struct sector_range **ret, size_t *
 	return rc;
 }
 
-/* A list in another block size names other sectors, and these are mostly in order. */
+/*
+ * A badblocks list in another block size names other sectors, and these are mostly
+ * in order. So is all of a copy that ddrescue made, where its map says that nothing
+ * was copied.
+ */
 static void doubt(const struct import *i)
 {
-	if (i->format == LIST_BADBLOCKS && i->move.done.moved && !i->move.done.lost &&
-	    !i->move.quiet)
+	if (i->move.quiet || !i->move.done.moved || i->move.done.lost)
+		return;
+	if (i->format == LIST_DDRESCUE)
+		fprintf(stderr, "remapctl: warning: every sector of the map that was not known could "
+				"be read; if main is the copy that ddrescue made, they hold no data: "
+				"undo this with 'remapctl unmap', then import the map with --lost\n");
+	if (i->format == LIST_BADBLOCKS)
 		fprintf(stderr, "remapctl: warning: every sector of the list that was not known could "
 				"be read; if that is a surprise, see whether its blocks have %" PRIu32
 				" bytes and count from byte %" PRIu64 " of main (-b, --offset), and "
@@ -115,13 +137,8 @@ static int import(struct import *i)
 		return refuse(&err);
 	if (warning.text[0])
 		fprintf(stderr, "remapctl: warning: %s\n", warning.text);
-	if (i->dry) {
-		uint64_t sectors = count_sectors(ranges, count);
-
-		printf("%" PRIu64 " sector%s in %zu piece%s\n", sectors, plural(sectors), count,
-		       plural(count));
-		return EXIT_DONE;
-	}
+	if (i->dry)
+		return mark_rehearse(&i->move, ranges, count);
 	rc = mark_sectors(&i->move, ranges, count, shape.sector_size);
 	if (rc == EXIT_DONE)
 		doubt(i);
@@ -151,6 +168,9 @@ static int take_option(struct import *i, int c)
 			return misuse("import", "--types: '%.60s' are not some of ?*/-", optarg);
 	}
 	i->dry |= c == OPTION_DRY;
+	i->disk.round |= c == OPTION_ROUND;
+	i->move.lost |= c == OPTION_LOST;
+	i->move.force |= c == OPTION_FORCE;
 	i->move.quiet |= c == 'q';
 	return rc < 0 ? refuse_misuse(&err) : 0;
 }
@@ -175,6 +195,9 @@ int run_import(int argc, char **argv)
 					      {"block-size", required_argument, NULL, 'b'},
 					      {"offset", required_argument, NULL, OPTION_OFFSET},
 					      {"types", required_argument, NULL, OPTION_TYPES},
+					      {"round", no_argument, NULL, OPTION_ROUND},
+					      {"lost", no_argument, NULL, OPTION_LOST},
+					      {"force", no_argument, NULL, OPTION_FORCE},
 					      {"dry-run", no_argument, NULL, OPTION_DRY},
 					      {"quiet", no_argument, NULL, 'q'},
 					      {"help", no_argument, NULL, 'h'},
@@ -197,7 +220,8 @@ int run_import(int argc, char **argv)
 	i.move.path = argv[optind];
 	if (argc - optind == 2)
 		i.file = argv[optind + 1];
+	/* What was not copied, for whatever reason, is not there. */
 	if (!i.disk.types)
-		i.disk.types = "-";
+		i.disk.types = i.move.lost ? "?*/-" : "-";
 	return import(&i);
 }

@@ -25,13 +25,16 @@ static const char mark_help[] =
     "     --sectors <sectors>  these, such as 0,2,5000-5004\n"
     "     --file <list>        those in a file, one sector or range a line; '-' reads\n"
     "                            standard input. See 'remapctl import' for other lists\n"
+    "     --lost               their content is lost: make them pending, and do not read\n"
+    "                            them first. What was written to them is lost as well\n"
+    "     --force              move as many as there are free slots, if not all have room\n"
     " -q, --quiet              print neither progress nor summary\n"
     " -h, --help               display this help\n"
     "\n"
     "Example:\n"
     " remapctl mark disk.remap --sectors 81920-81927\n";
 
-enum { OPTION_SECTORS = 256, OPTION_FILE };
+enum { OPTION_SECTORS = 256, OPTION_FILE, OPTION_LOST, OPTION_FORCE };
 
 static int mark(struct move *m, const struct choice *choice)
 {
@@ -54,6 +57,8 @@ int run_mark(int argc, char **argv)
 {
 	static const struct option longs[] = {{"sectors", required_argument, NULL, OPTION_SECTORS},
 					      {"file", required_argument, NULL, OPTION_FILE},
+					      {"lost", no_argument, NULL, OPTION_LOST},
+					      {"force", no_argument, NULL, OPTION_FORCE},
 					      {"quiet", no_argument, NULL, 'q'},
 					      {"help", no_argument, NULL, 'h'},
 					      {0}};
@@ -71,6 +76,8 @@ int run_mark(int argc, char **argv)
 			choice.list = optarg;
 		else if (c == OPTION_FILE)
 			choice.file = optarg;
+		m.lost |= c == OPTION_LOST;
+		m.force |= c == OPTION_FORCE;
 		m.quiet |= c == 'q';
 	}
 	rc = check_operands("mark", argc, argv, 1, 1, names);

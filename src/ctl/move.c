@@ -3,6 +3,8 @@
 #include "ctl/choose.h"
 #include "ctl/ctl.h"
 
+#include "remapfs/cleanup.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -82,17 +84,34 @@ static int ask_again(const struct move *m, const struct sector_range *ranges, si
 static int move_here(const struct move *m, const struct sector_range *ranges, size_t count,
 		     struct volume_progress *ret, struct error *err)
 {
-	return strcmp(m->command, "mark") == 0
-	       ? volume_mark(m->volume, ranges, count, PATIENCE_MS, ret, err)
-	       : volume_unmap(m->volume, ranges, count, PATIENCE_MS, ret, err);
+	if (strcmp(m->command, "unmap") == 0)
+		return volume_unmap(m->volume, ranges, count, PATIENCE_MS, ret, err);
+	return m->lost ? volume_mark_lost(m->volume, ranges, count, PATIENCE_MS, ret, err)
+		       : volume_mark(m->volume, ranges, count, PATIENCE_MS, ret, err);
 }
 
 /* ---- all of them --------------------------------------------------------------- */
 
+/* The volume opened here. In use without an answer: its worker is being replaced. */
+static int open_here(struct move *m, const struct sector_range *ranges, size_t count,
+		     struct volume_progress *ret, struct error *err)
+{
+	const struct volume_options o = {.opener = "remapctl " REMAPFS_VERSION};
+	struct error later = {0};
+	int rc = volume_open(m->path, &o, &m->volume, err), again;
+
+	if (rc == 0)
+		return move_here(m, ranges, count, ret, err);
+	again = rc == -EBUSY ? ask_again(m, ranges, count, ret, &later) : rc;
+	if (rc != -EBUSY || is_no_daemon(again))
+		return rc;
+	*err = later;
+	return again;
+}
+
 static int step(struct move *m, bool first, const struct sector_range *ranges, size_t count,
 		struct volume_progress *ret, struct error *err)
 {
-	const struct volume_options o = {.opener = "remapctl " REMAPFS_VERSION};
 	int rc;
 
 	if (m->volume)
@@ -102,10 +121,7 @@ static int step(struct move *m, bool first, const struct sector_range *ranges, s
 	rc = ask_once(m, ranges, count, ret, err);
 	if (rc == -EPROTO)
 		return ask_again(m, ranges, count, ret, err);
-	if (!is_no_daemon(rc))
-		return rc;
-	rc = volume_open(m->path, &o, &m->volume, err);
-	return rc < 0 ? rc : move_here(m, ranges, count, ret, err);
+	return is_no_daemon(rc) ? open_here(m, ranges, count, ret, err) : rc;
 }
 
 /* Drops what lies below next. */
@@ -174,18 +190,115 @@ bool move_is_told(const struct move *m, int rc)
 	return !m->quiet && (rc == 0 || m->done.moved || m->done.lost);
 }
 
+/* ---- whether there is room ------------------------------------------------------ */
+
+/* Sectors to be marked, and what there is for them, as the database has it. */
+struct need {
+	const struct sector_range *ranges;
+	size_t count, at; /* ranges before at end before the extents to come */
+	uint64_t sectors, known, free;
+};
+
+static int count_known(void *context, const struct extent *e)
+{
+	struct need *n = context;
+
+	while (n->at < n->count && n->ranges[n->at].start + n->ranges[n->at].count <= e->start)
+		n->at++;
+	for (size_t i = n->at; i < n->count && n->ranges[i].start < extent_end(e); i++) {
+		sector_t start = n->ranges[i].start, end = start + n->ranges[i].count;
+
+		start = start > e->start ? start : e->start;
+		end = end < extent_end(e) ? end : extent_end(e);
+		n->known += end - start;
+	}
+	return 0;
+}
+
+static int count_free(struct store *store, uint64_t *ret)
+{
+	size_t count;
+	const struct store_spare *spares = store_spares(store, &count);
+	int rc = 0;
+
+	*ret = 0;
+	for (size_t i = 0; rc == 0 && i < count; i++) {
+		uint64_t used, bad;
+
+		if (spares[i].state != SPARE_ACTIVE)
+			continue;
+		rc = store_spare_usage(store, spares[i].id, &used, &bad);
+		if (rc == 0 && used + bad < spares[i].slots)
+			*ret += spares[i].slots - used - bad;
+	}
+	return rc;
+}
+
+/* all: also where it is clear that there is room. */
+static int find_need(const char *path, bool all, struct need *n, struct error *err)
+{
+	struct store *store;
+	int rc = store_open(path, STORE_READ, &store, err);
+
+	if (rc < 0)
+		return rc;
+	n->sectors = count_sectors(n->ranges, n->count);
+	rc = count_free(store, &n->free);
+	if (rc == 0 && (all || n->sectors > n->free))
+		rc = store_each_extent(store, count_known, n);
+	store_close(store);
+	return rc < 0 ? explain_store(path, rc, err) : 0;
+}
+
+static int check_room(const struct move *m, const struct need *n, struct error *err)
+{
+	if (m->lost || m->force || n->sectors - n->known <= n->free)
+		return 0;
+	return error_set(err, ENOSPC, "%" PRIu64 " sector%s would have to move, and the spares have %"
+			 PRIu64 " free slot%s; add a spare with 'remapctl add-spare', give --lost if "
+			 "these sectors are lost, or --force to move what there is room for",
+			 n->sectors - n->known, plural(n->sectors - n->known), n->free,
+			 plural(n->free));
+}
+
+int mark_rehearse(const struct move *m, const struct sector_range *ranges, size_t count)
+{
+	struct need n = {.ranges = ranges, .count = count};
+	struct error err = {0};
+
+	if (find_need(m->path, true, &n, &err) < 0)
+		return refuse(&err);
+	printf("%" PRIu64 " sector%s in %zu piece%s, %" PRIu64 " known before; ", n.sectors,
+	       plural(n.sectors), count, plural(count), n.known);
+	if (m->lost)
+		printf("%" PRIu64 " would be pending\n", n.sectors - n.known);
+	else
+		printf("up to %" PRIu64 " would move, %" PRIu64 " slot%s %s free\n",
+		       n.sectors - n.known, n.free, plural(n.free), is_or_are(n.free));
+	return check_room(m, &n, &err) < 0 ? refuse(&err) : EXIT_DONE;
+}
+
+/* ---- mark, to its end ------------------------------------------------------------- */
+
 int mark_sectors(struct move *m, struct sector_range *ranges, size_t count, uint32_t sector_size)
 {
+	struct need n = {.ranges = ranges, .count = count};
 	uint64_t total = count_sectors(ranges, count);
 	struct error err = {0};
 	int rc;
 
-	m->command = "mark";
-	rc = move_sectors(m, ranges, count, sector_size, &err);
+	m->command = m->lost ? "mark-lost" : "mark";
+	rc = m->lost || m->force ? 0 : find_need(m->path, false, &n, &err);
+	rc = rc < 0 ? rc : check_room(m, &n, &err);
+	rc = rc < 0 ? rc : move_sectors(m, ranges, count, sector_size, &err);
 	if (move_is_told(m, rc)) {
-		printf("%" PRIu64 " sector%s: %" PRIu64 " moved to the spares, %" PRIu64
-		       " could not be read and %s pending", total, plural(total), m->done.moved,
-		       m->done.lost, is_or_are(m->done.lost));
+		if (m->lost)
+			printf("%" PRIu64 " sector%s: %" PRIu64 " %s pending now", total,
+			       plural(total), m->done.lost, is_or_are(m->done.lost));
+		else
+			printf("%" PRIu64 " sector%s: %" PRIu64 " moved to the spares, %" PRIu64
+			       " could not be read and %s pending", total, plural(total),
+			       m->done.moved, m->done.lost, is_or_are(m->done.lost));
 		if (rc == 0)
 			printf(", %" PRIu64 " known before", total - m->done.moved - m->done.lost);
 		printf("\n");

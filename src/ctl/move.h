@@ -11,8 +11,10 @@
 
 struct move {
 	const char *path;    /* of the volume */
-	const char *command; /* "mark" or "unmap" */
+	const char *command; /* "mark", "mark-lost" or "unmap" */
 	bool quiet;
+	bool lost;  /* mark: the sectors are lost, and not to be read */
+	bool force; /* mark: also more sectors than there are free slots */
 	struct volume_progress done; /* in all */
 	struct volume *volume;       /* opened here; NULL: a daemon has it */
 	struct progress progress;
@@ -29,8 +31,14 @@ int move_sectors(struct move *, struct sector_range *ranges, size_t count, uint3
 /* Whether what was done is worth a line beside the error that rc may stand for. */
 bool move_is_told(const struct move *, int rc);
 
-/* The same to its end: prints what was done, and returns the exit code. */
+/*
+ * The same to its end: prints what was done, and returns the exit code. More
+ * sectors than could move are refused first, unless they are lost or forced.
+ */
 int mark_sectors(struct move *, struct sector_range *ranges, size_t count, uint32_t sector_size);
+
+/* What mark_sectors would do, by the database: prints it, and returns the exit code. */
+int mark_rehearse(const struct move *, const struct sector_range *ranges, size_t count);
 
 /* What of a volume has to be known before sectors of it can be named. As store_open. */
 struct volume_shape {

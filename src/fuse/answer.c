@@ -200,6 +200,8 @@ static json_t *act(void *context, const char *command, json_t *request)
 		return retire_spare(context, request);
 	if (strcmp(command, "mark") == 0)
 		return move_sectors(context, request, volume_mark);
+	if (strcmp(command, "mark-lost") == 0)
+		return move_sectors(context, request, volume_mark_lost);
 	if (strcmp(command, "unmap") == 0)
 		return move_sectors(context, request, volume_unmap);
 	if (strcmp(command, "scrub") == 0)

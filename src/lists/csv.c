@@ -1,7 +1,7 @@
 /*
  * A table with a line of names. "sector" has to be there; without "sectors" each
- * line is one; "sector_size" has to be that of the volume. Other columns do not
- * matter. Fields may stand in quotes, but hold no comma.
+ * line is one; without "sector_size" they are sectors of the volume. Other columns
+ * do not matter. Fields may stand in quotes, but hold no comma.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -100,6 +100,7 @@ static int take_row(struct csv *c)
 	rc = take_field(c, SECTOR, 0, &sector);
 	rc = rc < 0 ? rc : take_field(c, SECTORS, 1, &count);
 	rc = rc < 0 ? rc : take_field(c, SECTOR_SIZE, r->disk->sector_size, &size);
+	rc = rc < 0 ? rc : reader_check_size(r, size);
 	return rc < 0 ? rc : reader_add_sectors(r, sector, count, size);
 }
 
@@ -108,7 +109,6 @@ int read_csv(struct reader *r)
 	struct csv c = {.reader = r};
 	int rc;
 
-	r->unit = r->disk->sector_size;
 	while ((rc = reader_line(r)) > 0) {
 		if (r->text[0] == 0 || r->text[0] == '#')
 			continue;

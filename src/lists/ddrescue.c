@@ -1,12 +1,16 @@
 /*
  * Mapfiles of GNU ddrescue: comments, a line with where it is, and then the
- * whole disk in order, as "position size status", in bytes.
+ * whole disk in order, as "position size status", in bytes. A comment begins at a
+ * '#' at the start of a line or after a blank; ddrescuelog -A adds one to each.
  *
  *   +  rescued     -  bad sectors, each tried alone
  *   ?  not tried   *  failed, not trimmed   /  failed, not scraped
  *
  * Only '-' names sectors that are bad for certain: of the blocks that were not
  * trimmed or scraped most can be read.
+ *
+ * Where ddrescue does not know how long the disk is, the last block is '?' and
+ * ends at 2^63 - 1.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -23,6 +27,8 @@ struct mapfile {
 	uint64_t first, at; /* what it is about so far */
 	uint64_t not_scraped; /* bytes of blocks that are not taken as bad */
 };
+
+#define END_UNKNOWN ((uint64_t)INT64_MAX)
 
 /* Takes a number and the blanks after it. */
 static int take_number(const char **text, uint64_t *ret)
@@ -55,17 +61,37 @@ static int take_position(struct mapfile *m)
 			     "and pass; give the mapfile as ddrescue left it", r->text);
 }
 
-static int check_place(struct mapfile *m, uint64_t start, uint64_t size, uint64_t *ret_end)
+static void cut_comment(char *text)
+{
+	char *at = text;
+
+	while ((at = strchr(at, '#')) && at > text && !strchr(" \t", at[-1]))
+		at++;
+	if (!at)
+		return;
+	*at = 0;
+	while (at > text && strchr(" \t", at[-1]))
+		*--at = 0;
+}
+
+/* *size is cut to the end of main where the block has no known end. */
+static int check_place(struct mapfile *m, uint64_t start, uint64_t *size, char status)
 {
 	struct reader *r = m->reader;
 	const struct list_disk *d = r->disk;
 	uint64_t main = d->sectors * d->sector_size, end;
+	uint64_t room = d->offset < main ? main - d->offset : 0;
 
 	if (m->any && start != m->at)
 		return reader_refuse(r, "the block begins at %" PRIu64 ", the one before it ends at %"
 				     PRIu64 "; give the mapfile as ddrescue left it", start, m->at);
-	if (__builtin_add_overflow(start, size, &end) ||
-	    __builtin_add_overflow(end, d->offset, ret_end) || *ret_end > main)
+	if (__builtin_add_overflow(start, *size, &end))
+		end = UINT64_MAX;
+	if (status == '?' && end >= END_UNKNOWN && start <= room) {
+		*size = room - start;
+		return 0;
+	}
+	if (end > room)
 		return reader_refuse(r, "the block ends beyond main, which has %" PRIu64 " bytes; give "
 				     "the mapfile of this disk", main);
 	return 0;
@@ -76,7 +102,7 @@ static int take_block(struct mapfile *m)
 	struct reader *r = m->reader;
 	const struct list_disk *d = r->disk;
 	const char *text = r->text;
-	uint64_t start, size, end = 0;
+	uint64_t start, size;
 	int rc = take_number(&text, &start);
 
 	rc = rc < 0 ? rc : take_number(&text, &size);
@@ -84,7 +110,7 @@ static int take_block(struct mapfile *m)
 		return reader_refuse(r, "'%.60s' is no block of a mapfile, which is position, size and "
 				     "one of %s; give the mapfile as ddrescue left it", r->text,
 				     STATUSES);
-	rc = check_place(m, start, size, &end);
+	rc = check_place(m, start, &size, *text);
 	if (rc < 0)
 		return rc;
 	if (!m->any)
@@ -95,12 +121,7 @@ static int take_block(struct mapfile *m)
 		m->not_scraped += strchr("*/", *text) ? size : 0;
 		return 0;
 	}
-	if ((end - size) % d->sector_size || end % d->sector_size)
-		return reader_refuse(r, "the bad block is no whole number of sectors of %" PRIu32
-				     " bytes; run ddrescue with -b %" PRIu32 ", or say where the "
-				     "mapfile counts from (--offset)", d->sector_size,
-				     d->sector_size);
-	return reader_add(r, end - size, size);
+	return size ? reader_add(r, d->offset + start, size) : 0;
 }
 
 static int check_extent(struct mapfile *m)
@@ -129,7 +150,8 @@ int read_ddrescue(struct reader *r)
 	int rc;
 
 	while ((rc = reader_line(r)) > 0) {
-		if (r->text[0] == 0 || r->text[0] == '#')
+		cut_comment(r->text);
+		if (r->text[0] == 0)
 			continue;
 		rc = m.begun ? take_block(&m) : take_position(&m);
 		if (rc < 0)

@@ -22,6 +22,8 @@ struct json {
 	struct reader *reader;
 	enum token token;    /* the one that is looked at */
 	char word[WORD_ROOM]; /* STRING, NUMBER, WORD: what it says, cut */
+	uint64_t sector_size; /* of the list, bytes */
+	bool counted;         /* something was read in sectors of that size */
 };
 
 /* ---- tokens ------------------------------------------------------------------------- */
@@ -202,31 +204,35 @@ static int take_entries(struct json *j)
 		rc = each_member(j, entry_member, &e);
 		if (rc == 0 && !e.named)
 			return malformed(j, "\"sector\"");
-		rc = rc < 0 ? rc : reader_add_sectors(j->reader, e.sector, e.count,
-						      j->reader->disk->sector_size);
+		rc = rc < 0 ? rc : reader_add_sectors(j->reader, e.sector, e.count, j->sector_size);
 		rc = rc < 0 ? rc : take_comma(j, CLOSE_ARRAY);
 	}
 	return rc < 0 ? rc : next_token(j);
 }
 
-static int check_size(struct json *j)
+static int take_size(struct json *j)
 {
-	struct reader *r = j->reader;
 	uint64_t size = 0;
 	int rc = take_number(j, "\"sector_size\"", &size);
 
-	return rc < 0 ? rc : reader_check_size(r, size);
+	rc = rc < 0 ? rc : reader_check_size(j->reader, size);
+	if (rc == 0 && size != j->sector_size && j->counted)
+		return reader_refuse(j->reader, "\"sector_size\" comes after sectors of that size; "
+				     "write it first");
+	j->sector_size = size;
+	return rc;
 }
 
 static int check_main(struct json *j)
 {
-	uint64_t sectors = 0;
+	const struct list_disk *d = j->reader->disk;
+	uint64_t sectors = 0, main = d->sectors * d->sector_size / j->sector_size;
 	int rc = take_number(j, "\"main_sectors\"", &sectors);
 
-	if (rc == 0 && sectors != j->reader->disk->sectors)
+	j->counted = true;
+	if (rc == 0 && sectors != main)
 		return reader_refuse(j->reader, "the list is about a disk of %" PRIu64 " sectors, main "
-				     "has %" PRIu64 "; give the list of this disk", sectors,
-				     j->reader->disk->sectors);
+				     "has %" PRIu64 "; give the list of this disk", sectors, main);
 	return rc;
 }
 
@@ -235,22 +241,21 @@ static int top_member(void *context, struct json *j, const char *name)
 	bool *found = context;
 
 	if (strcmp(name, "sector_size") == 0)
-		return check_size(j);
+		return take_size(j);
 	if (strcmp(name, "main_sectors") == 0)
 		return check_main(j);
 	if (strcmp(name, "bad_sectors") != 0)
 		return skip(j, 0);
-	*found = true;
+	*found = j->counted = true;
 	return take_entries(j);
 }
 
 int read_json(struct reader *r)
 {
-	struct json j = {.reader = r};
+	struct json j = {.reader = r, .sector_size = r->disk->sector_size};
 	bool found = false;
 	int rc;
 
-	r->unit = r->disk->sector_size;
 	r->line = 1;
 	rc = next_token(&j);
 	rc = rc < 0 ? rc : each_member(&j, top_member, &found);

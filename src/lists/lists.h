@@ -14,9 +14,8 @@ struct reader {
 	const struct list_disk *disk;
 	size_t line; /* from 1 */
 	char text[LIST_LINE];
-	struct sector_range *ranges; /* in bytes, or in sectors: see unit */
+	struct sector_range *ranges; /* in bytes */
 	size_t count, room;
-	uint64_t unit; /* bytes of what ranges counts */
 	struct error *warning, *err;
 };
 
@@ -26,12 +25,12 @@ int reader_refuse(struct reader *, const char *format, ...) __attribute__((forma
 /* 1: the next line is in text, without its end and blanks around it; 0: no more. */
 int reader_line(struct reader *);
 
-/* Adds what lies inside main; count > 0. */
+/* Adds bytes that lie inside main; count > 0. */
 int reader_add(struct reader *, uint64_t start, uint64_t count);
 
 /* The same in sectors of size bytes, which may lie anywhere and be none. */
 int reader_add_sectors(struct reader *, uint64_t sector, uint64_t count, uint64_t size);
-/* Whether that is the size of a sector of the volume. */
+/* Whether a disk has sectors of that size: 512 to 64 KiB, a power of two. -EINVAL. */
 int reader_check_size(struct reader *, uint64_t size);
 
 /*

@@ -152,43 +152,42 @@ int reader_add(struct reader *r, uint64_t start, uint64_t count)
 
 int reader_check_size(struct reader *r, uint64_t size)
 {
-	if (size == r->disk->sector_size)
+	if (size >= 512 && size <= 65536 && (size & (size - 1)) == 0)
 		return 0;
-	return reader_refuse(r, "the list is in sectors of %" PRIu64 " bytes, the volume in %" PRIu32
-			     "; convert it", size, r->disk->sector_size);
+	return reader_refuse(r, "no disk has sectors of %" PRIu64 " bytes; write 512 or 4096", size);
 }
 
 int reader_add_sectors(struct reader *r, uint64_t sector, uint64_t count, uint64_t size)
 {
-	int rc = reader_check_size(r, size);
+	uint64_t sectors = r->disk->sectors * r->disk->sector_size / size;
 
-	if (rc < 0)
-		return rc;
-	if (count == 0 || sector >= r->disk->sectors || count > r->disk->sectors - sector)
+	if (count == 0 || sector >= sectors || count > sectors - sector)
 		return reader_refuse(r, "%" PRIu64 " sectors from %" PRIu64 " on are not on main, which "
 				     "has %" PRIu64 "; give the list of this disk", count, sector,
-				     r->disk->sectors);
-	return reader_add(r, sector, count);
+				     sectors);
+	return reader_add(r, sector * size, count * size);
 }
 
-/* From bytes to sectors: a disk loses whole ones. */
-static int to_sectors(struct reader *r)
+/*
+ * From bytes to sectors: a disk loses whole ones. Neighbours were joined before,
+ * since eight sectors of one disk may be one of another.
+ */
+static int to_sectors(struct reader *r, const char *remedy)
 {
 	uint32_t size = r->disk->sector_size;
 
-	for (size_t i = 0; r->unit == 1 && i < r->count; i++) {
+	for (size_t i = 0; i < r->count; i++) {
 		struct sector_range *range = &r->ranges[i];
 		uint64_t end = range->start + range->count;
 
-		if (range->start % size || end % size)
+		if ((range->start % size || end % size) && !r->disk->round)
 			return error_set(r->err, EINVAL, "%.100s: bytes %" PRIu64 " to %" PRIu64
-					 " are bad, and these are no whole sectors of %" PRIu32
-					 " bytes; give the block size that the list was made with "
-					 "(-b), or where it counts from (--offset)", r->name,
-					 range->start, end - 1, size);
+					 " are bad, which is not a whole number of sectors of %" PRIu32
+					 " bytes; %s", r->name, range->start, end - 1, size, remedy);
 		range->start /= size;
-		range->count /= size;
+		range->count = (end + size - 1) / size - range->start;
 	}
+	r->count = merge_ranges(r->ranges, r->count);
 	return 0;
 }
 
@@ -196,11 +195,18 @@ int list_read(enum list_format format, FILE *file, const char *name, const struc
 	      struct sector_range **ret_ranges, size_t *ret_count, struct error *warning,
 	      struct error *err)
 {
-	static int (*const read[])(struct reader *) = {
-		[LIST_BADBLOCKS] = read_badblocks,
-		[LIST_DDRESCUE] = read_ddrescue,
-		[LIST_JSON] = read_json,
-		[LIST_CSV] = read_csv,
+	static const struct {
+		int (*read)(struct reader *);
+		const char *remedy; /* where ranges are not of whole sectors */
+	} formats[] = {
+		[LIST_BADBLOCKS] = {read_badblocks, "correct the block size (-b) or where the "
+						    "list counts from (--offset), or take the "
+						    "whole sectors with --round"},
+		[LIST_DDRESCUE] = {read_ddrescue, "correct where the mapfile counts from "
+						  "(--offset), or take the whole sectors with "
+						  "--round"},
+		[LIST_JSON] = {read_json, "take the whole sectors with --round"},
+		[LIST_CSV] = {read_csv, "take the whole sectors with --round"},
 	};
 	CLEANUP_FREE struct reader *r = calloc(1, sizeof(*r));
 	int rc;
@@ -208,12 +214,12 @@ int list_read(enum list_format format, FILE *file, const char *name, const struc
 	if (!r)
 		return error_set(err, ENOMEM, "out of memory; end other programs");
 	*r = (struct reader){.file = file, .name = name, .disk = disk, .warning = warning,
-			     .err = err, .unit = 1};
+			     .err = err};
 	warning->text[0] = 0;
-	rc = read[format](r);
+	rc = formats[format].read(r);
 	if (rc == 0) {
 		r->count = merge_ranges(r->ranges, r->count);
-		rc = to_sectors(r);
+		rc = to_sectors(r, formats[format].remedy);
 	}
 	if (rc < 0) {
 		free(r->ranges);

@@ -5,15 +5,16 @@
 
 #define PATIENCE_MS 10000 /* of one batch, as of a request */
 
-int batch_new(struct volume *v, struct batch **ret)
+int batch_new(struct volume *v, bool with_data, struct batch **ret)
 {
 	struct batch *b = calloc(1, sizeof(*b));
 
 	if (!b)
 		return -ENOMEM;
 	b->volume = v;
-	if (posix_memalign((void **)&b->buf, VOLUME_ALIGNMENT, BATCH_BYTES) != 0 ||
-	    posix_memalign((void **)&b->back, VOLUME_ALIGNMENT, BATCH_BYTES) != 0) {
+	if (with_data &&
+	    (posix_memalign((void **)&b->buf, VOLUME_ALIGNMENT, BATCH_BYTES) != 0 ||
+	     posix_memalign((void **)&b->back, VOLUME_ALIGNMENT, BATCH_BYTES) != 0)) {
 		batch_free(b);
 		return -ENOMEM;
 	}
@@ -118,7 +119,8 @@ bool batch_take(struct batch *b, struct walk *w, uint64_t most)
 
 	b->count = 0;
 	b->stopped = false;
-	most = most < BATCH_BYTES / v->sector_size ? most : BATCH_BYTES / v->sector_size;
+	if (data && most > BATCH_BYTES / v->sector_size)
+		most = BATCH_BYTES / v->sector_size;
 	while (most > 0 && b->count < BATCH_PIECES && next_extent(v, w, most, &e)) {
 		struct piece *p = &b->pieces[b->count];
 
@@ -128,7 +130,7 @@ bool batch_take(struct batch *b, struct walk *w, uint64_t most)
 		p->extent = e;
 		p->index = w->index;
 		p->data = data;
-		data += bytes_of(v, e.count);
+		data = data ? data + bytes_of(v, e.count) : NULL;
 		most -= e.count;
 		w->at = extent_end(&e);
 		b->count++;

@@ -25,14 +25,14 @@ struct piece {
 	struct request request;
 	struct extent extent; /* what it was just before it was owned */
 	size_t index;         /* of its range */
-	char *data;           /* room for it */
+	char *data;           /* room for it; NULL in a batch without data */
 };
 
 struct batch {
 	struct volume *volume;
 	struct piece pieces[BATCH_PIECES];
 	size_t count;
-	char *buf;  /* BATCH_BYTES, aligned */
+	char *buf;  /* BATCH_BYTES, aligned; NULL: a batch without data */
 	char *back; /* the same */
 	/* The time is over: what comes from there on was not looked at. */
 	bool stopped;
@@ -45,8 +45,11 @@ struct batch {
 int check_ranges(const struct volume *v, const struct sector_range *ranges, size_t count,
 		 struct error *err);
 
-/* -ENOMEM. Freed with batch_free. */
-int batch_new(struct volume *, struct batch **ret);
+/*
+ * One without data is for what needs no I/O: its pieces are not bounded by
+ * BATCH_BYTES. -ENOMEM. Freed with batch_free.
+ */
+int batch_new(struct volume *, bool with_data, struct batch **ret);
 void batch_free(struct batch *);
 
 /*

@@ -5,6 +5,9 @@
  * order of contract 1. What is not becomes pending, as by any read of it
  * (contract 3). Sectors that are remapped or pending stay as they are: there is
  * nothing to add to what is known of them.
+ *
+ * Sectors that are lost already become pending without being read: a copy of a
+ * dying disk can be read there, and holds what nobody wrote (contract 2).
  */
 #include <errno.h>
 
@@ -139,8 +142,74 @@ static uint64_t room(struct volume *v)
 	return slots ? slots : 1;
 }
 
-int volume_mark(struct volume *v, const struct sector_range *ranges, size_t count,
-		unsigned patience_ms, struct volume_progress *ret, struct error *err)
+/* ---- sectors that are lost --------------------------------------------------------- */
+
+/* What is still good of the piece, and is to be pending; memory for that is held. */
+static int lose_piece(struct volume *v, struct change *change, const struct piece *p)
+{
+	sector_t start = p->extent.start, end = extent_end(&p->extent);
+	int rc = 0;
+
+	while (rc == 0 && start < end) {
+		struct extent e = map_get(v->map, start, end - start);
+		struct event event = {.kind = EVENT_PENDING, .sector = e.start, .sectors = e.count,
+				      .detail = "marked as lost"};
+
+		start = extent_end(&e);
+		if (e.state != SECTOR_GOOD)
+			continue;
+		e.state = SECTOR_PENDING;
+		/* Should it be readable, that is not what was written last. */
+		forget_intact(v, e.start, e.count);
+		rc = map_reserve(v->map, e.start, e.count);
+		if (rc < 0)
+			break;
+		rc = change_extent(change, &e, 0);
+		if (rc < 0)
+			map_unreserve(v->map, e.start, e.count);
+		rc = rc < 0 ? rc : change_event(change, &event);
+	}
+	return rc;
+}
+
+/*
+ * The batch is owned, so that the rows can come first: nobody cures what is not
+ * marked yet. Where it is in doubt whether they are durable, only a sector that is
+ * marked has its row deleted by the write that cures it.
+ */
+static int lose_batch(struct marking *m, struct error *err)
+{
+	struct volume *v = m->batch->volume;
+	struct change change = {0};
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < m->batch->count; i++)
+		rc = lose_piece(v, &change, &m->batch->pieces[i]);
+	if (rc < 0)
+		error_set(err, -rc, "out of memory; end other programs");
+	else if (change.extent_count && (rc = commit_change(&v->committer, &change)) < 0)
+		error_set(err, EIO, "the lost sectors were not recorded (%s); see 'remapctl status', "
+			  "then mark them again", errno_name(-rc));
+	for (size_t i = 0; i < change.extent_count; i++) {
+		const struct extent *e = &change.extents[i].extent;
+
+		if (rc == 0 || change.uncertain)
+			map_set(v->map, e);
+		map_unreserve(v->map, e->start, e->count);
+		m->done.lost += rc == 0 ? e->count : 0;
+	}
+	if (rc < 0)
+		batch_stop(m->batch, &m->walk, &m->batch->pieces[0],
+			   m->batch->pieces[0].extent.start);
+	change_clear(&change);
+	batch_release(m->batch);
+	return rc == 0 || rc == -ENOMEM ? rc : -EIO;
+}
+
+/* ---- batch after batch --------------------------------------------------------------- */
+
+static int mark_all(struct volume *v, const struct sector_range *ranges, size_t count, bool lost,
+		    unsigned patience_ms, struct volume_progress *ret, struct error *err)
 {
 	int64_t until = now_ms() + patience_ms;
 	struct marking m = {.walk = {.ranges = ranges, .count = count, .wanted = SECTOR_GOOD}};
@@ -148,15 +217,27 @@ int volume_mark(struct volume *v, const struct sector_range *ranges, size_t coun
 
 	if (rc < 0)
 		return rc;
-	if (batch_new(v, &m.batch) < 0)
+	if (batch_new(v, !lost, &m.batch) < 0)
 		return error_set(err, ENOMEM, "out of memory; end other programs");
 	do {
-		if (!batch_take(m.batch, &m.walk, room(v)))
+		if (!batch_take(m.batch, &m.walk, lost ? UINT64_MAX : room(v)))
 			break;
-		rc = mark_batch(&m, err);
+		rc = lost ? lose_batch(&m, err) : mark_batch(&m, err);
 	} while (rc == 0 && now_ms() < until);
 	m.done.next = walk_position(&m.walk);
 	batch_free(m.batch);
 	*ret = m.done;
 	return rc;
+}
+
+int volume_mark(struct volume *v, const struct sector_range *ranges, size_t count,
+		unsigned patience_ms, struct volume_progress *ret, struct error *err)
+{
+	return mark_all(v, ranges, count, false, patience_ms, ret, err);
+}
+
+int volume_mark_lost(struct volume *v, const struct sector_range *ranges, size_t count,
+		     unsigned patience_ms, struct volume_progress *ret, struct error *err)
+{
+	return mark_all(v, ranges, count, true, patience_ms, ret, err);
 }

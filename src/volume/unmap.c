@@ -521,7 +521,7 @@ static int prepare(struct unmapping *u, struct volume *v, struct error *err)
 		return rc;
 	u->retired = count_retired(v);
 	u->holds = calloc(BATCH_BYTES / v->sector_size, sizeof(*u->holds));
-	if (!u->holds || batch_new(v, &u->batch) < 0)
+	if (!u->holds || batch_new(v, true, &u->batch) < 0)
 		return error_set(err, ENOMEM, "out of memory; end other programs");
 	return 0;
 }

@@ -45,7 +45,7 @@ static void write_and_read(enum list_format format, const struct ranges *r,
 {
 	/* All of it, counted from its beginning, in blocks that are sectors. */
 	const struct list_disk whole = {disk->sector_size, disk->sectors, disk->sector_size, 0,
-					false, "-"};
+					false, "-", false};
 	struct list_writer writer;
 	struct ranges again;
 	char *text = NULL;
@@ -95,6 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.block_size = 512u << how % 12,
 		.offset = what & 0x20 ? take_hostile(&in) : 0,
 		.part = what & 0x40,
+		.round = what & 0x80,
 		.types = types[how >> 6],
 	};
 	struct ranges ranges;

@@ -41,7 +41,8 @@ must_fail "(-b)" bounded remapctl import --format badblocks "$VOLUME" found
 assert_eq "$(bad_list)" "" "sectors known after a list that was refused"
 must_fail "outside main" bounded remapctl import --format badblocks -b 4096 --offset 19M "$VOLUME" found
 bounded remapctl import --format badblocks -b 512 --dry-run "$VOLUME" <found >told
-assert_eq "$(cat told)" "8 sectors in 4 pieces" "what --dry-run says"
+assert_eq "$(cat told)" "8 sectors in 4 pieces, 0 known before; up to 8 would move, $(status_of .free_slots) slots are free" \
+  "what --dry-run says"
 assert_eq "$(bad_list)" "" "sectors known after --dry-run"
 
 say "and in the right one: some can still be read"
@@ -86,6 +87,73 @@ done
 jq -e '.bad_sectors | length > 0' >/dev/null < <(bounded remapctl export --format json "$VOLUME") ||
   fail "the exported json"
 
+say "the copy that ddrescue made, and its map: what is lost can be read there, and holds nothing"
+# copy_make: a volume over the copy.
+copy_make() {
+  rm -f again.volume again.spare
+  cp new.img copy.img
+  BOUND=60 bounded remapctl create -q again.volume --main copy.img --spare again.spare,size=4M
+}
+scrub_done() {
+  [ "$(sql 'SELECT state FROM scrub')" = 'done' ]
+}
+image_unmount
+of_the_disk=$VOLUME VOLUME=again.volume
+bounded ddrescuelog -A map >annotated.map
+for map in map annotated.map; do
+  copy_make
+  bounded remapctl import --format ddrescue --lost --dry-run "$VOLUME" "$map" >told
+  assert_eq "$(cat told)" "8 sectors in 4 pieces, 0 known before; 8 would be pending" "what --dry-run says"
+  bounded remapctl import --format ddrescue --lost "$VOLUME" "$map" >told
+  assert_eq "$(cat told)" "8 sectors: 8 are pending now, 0 known before" "what import --lost says"
+done
+# Nor has it data where ddrescue never came.
+bounded ddrescuelog -a '+,?' map >untried.map
+bounded remapctl import --format ddrescue --lost --dry-run "$VOLUME" untried.map >told
+assert_eq "$(cat told)" "40960 sectors in 1 piece, 8 known before; 40952 would be pending" "what --dry-run says of blocks not tried"
+image_mount
+for sector in $bad; do
+  must_fail "Input/output error" sector_read "$IMAGE" "$sector" 1
+done
+bounded remapctl scrub "$VOLUME" start --rate 0 >scrub.log
+wait_for 20 scrub_done || fail "the scrub does not end"
+assert_eq "$(pending_sectors_list)" "$bad" "pending after a scrub of the copy"
+sector_read "$IMAGE" 999 1 >seen
+piece before.img 999 1 | cmp - seen || fail "the neighbour of a lost sector"
+piece content 0 1 | sector_write "$IMAGE" 1000 1
+sector_read "$IMAGE" 1000 1 >seen
+piece content 0 1 | cmp - seen || fail "a lost sector that was written"
+bounded remapctl mark --lost "$VOLUME" --sectors 500-502 >told
+assert_eq "$(cat told)" "3 sectors: 3 are pending now, 0 known before" "what mark --lost says"
+must_fail "Input/output error" sector_read "$IMAGE" 501 1
+image_unmount
+
+say "the same map without --lost: what can be read moves, with a doubt"
+copy_make
+bounded remapctl import --format ddrescue "$VOLUME" map >told 2>warned
+grep -q "import the map with --lost" warned || fail "no doubt about a copy: $(cat warned)"
+bounded remapctl unmap -q "$VOLUME"
+bounded remapctl import -q --format ddrescue --lost "$VOLUME" map
+assert_eq "$(pending_sectors_list)" "$bad" "pending after the remedy"
+
+say "more sectors than there are slots"
+slots=$(status_of .free_slots)
+for command in "import --format badblocks -b 512 --dry-run" "import --format badblocks -b 512"; do
+  must_fail "$((slots + 1)) sectors would have to move, and the spares have $slots free slots; .*--lost" \
+    bounded remapctl $command "$VOLUME" <(seq 10000 $((10000 + slots)))
+done
+must_fail "would have to move" bounded remapctl mark "$VOLUME" --sectors "10000-$((10000 + slots))"
+assert_eq "$(remapped_sectors_list)" "" "remapped after lists that were refused"
+bounded remapctl mark -q "$VOLUME" --sectors "10000-$((9999 + slots))"
+assert_eq "$(status_of .free_slots)" 0 "free slots"
+# What is known needs none.
+must_fail "1 sector would have to move, and the spares have 0 free slots" bounded remapctl mark "$VOLUME" --sectors "10000-$((10000 + slots))"
+bounded remapctl unmap -q "$VOLUME"
+must_fail "add-spare" bounded remapctl mark --force "$VOLUME" --sectors "10000-$((10000 + slots))"
+assert_eq "$(status_of .free_slots)" 0 "free slots after --force"
+VOLUME=$of_the_disk
+image_mount
+
 say "ddrescue takes the exported map"
 bounded remapctl export --format ddrescue "$VOLUME" domain.map
 bounded ddrescuelog -t domain.map >ddrescuelog.log || fail "ddrescuelog -t: $(cat ddrescuelog.log)"
@@ -98,6 +166,15 @@ assert_eq "$(bounded ddrescuelog -b 512 -l'?' new.map | xargs)" "$bad" "what -m 
 cmp new.img expected.img || fail "the copy of the domain"
 
 say "marked and moved back under a load, while the worker is killed"
+# The one before may have been killed after its last answer, and have no successor yet.
+worker_serves() {
+  worker=$(worker_pid)
+  [ "$worker" != null ]
+}
+kill_worker() {
+  wait_for 10 worker_serves || fail "no worker serves"
+  kill -9 "$worker"
+}
 loop_attach
 (
   while [ ! -e stop ]; do
@@ -113,14 +190,14 @@ for round in 1 2 3; do
   bounded remapctl mark -q "$VOLUME" --sectors 4990-5120,10000-15999 &
   mark=$!
   sleep 0.05
-  kill -9 "$(worker_pid)"
+  kill_worker
   wait "$mark" || fail "mark: $?"
   assert_eq "$(sql "SELECT sum(sectors) FROM remap WHERE main_sector BETWEEN 10000 AND 15999")" 6000 \
     "moved in round $round"
   bounded remapctl unmap -q "$VOLUME" &
   unmap=$!
   sleep 0.05
-  kill -9 "$(worker_pid)"
+  kill_worker
   wait "$unmap" || fail "unmap: $?"
   assert_eq "$(remapped_sectors_list)" "" "remapped after round $round"
 done

@@ -18,7 +18,7 @@ static struct list_disk disk;
 static int setup(void **state)
 {
 	(void)state;
-	disk = (struct list_disk){512, SECTORS, LIST_BLOCK_SIZE, 0, false, "-"};
+	disk = (struct list_disk){512, SECTORS, LIST_BLOCK_SIZE, 0, false, "-", false};
 	return 0;
 }
 
@@ -101,8 +101,12 @@ static void blocks_of_other_sizes(void **state)
 	disk.sector_size = 4096;
 	disk.sectors = 256;
 	reads(LIST_BADBLOCKS, "8\n9\n10\n11\n12\n13\n15\n14\n", "1+1");
-	refuses(LIST_BADBLOCKS, "8\n9\n10\n", 0, "no whole sectors of 4096");
+	refuses(LIST_BADBLOCKS, "8\n9\n10\n", 0, "not a whole number of sectors of 4096");
 	refuses(LIST_BADBLOCKS, "9\n10\n11\n12\n13\n14\n15\n16\n", 0, "(-b)");
+	disk.round = true;
+	reads(LIST_BADBLOCKS, "8\n9\n10\n", "1+1");
+	reads(LIST_BADBLOCKS, "15\n16\n2047\n", "1+2 255+1");
+	disk.round = false;
 	disk.block_size = 4096;
 	reads(LIST_BADBLOCKS, "2\n", "2+1");
 	disk.offset = 512;
@@ -200,7 +204,59 @@ static void maps_of_a_part(void **state)
 	disk.offset = 5120;
 	reads(LIST_DDRESCUE, HEAD "0 1024 -\n", "10+2");
 	disk.offset = 5000;
-	refuses(LIST_DDRESCUE, HEAD "0 1024 -\n", 5, "run ddrescue with -b 512");
+	refuses(LIST_DDRESCUE, HEAD "0 1024 -\n", 0, "(--offset)");
+}
+
+/* As ddrescuelog -A writes them. */
+static void maps_with_comments(void **state)
+{
+	(void)state;
+	reads(LIST_DDRESCUE, "# x\n0x00000000     +               1\t#  0 B\n"
+			     "0x00000000  0x00001000  +\t#         0 B      4096  $\n"
+			     "  # nothing\n"
+			     "0x00001000  0x00000400  -\t#      4096 B      1024 B\n"
+			     "0x00001400  0x000FEE00  + #\n", "8+2");
+	refuses(LIST_DDRESCUE, HEAD "0 1049088 +#1\n", 5, "no block");
+}
+
+/* ddrescue did not know how long its input was. */
+static void maps_without_an_end(void **state)
+{
+	(void)state;
+	disk.types = "?-";
+	reads(LIST_DDRESCUE, HEAD "0 1024 -\n1024 0x7FFFFFFFFFFFFBFF ?\n", "0+2049");
+	reads(LIST_DDRESCUE, HEAD "0 1024 +\n1024 0xFFFFFFFFFFFFFFFF ?\n", "2+2047");
+	/* It read all of main, and found no end. */
+	reads(LIST_DDRESCUE, HEAD "0 1049088 +\n1049088 0x7FFFFFFFFFEFFDFF ?\n", "");
+	disk.types = "-";
+	reads(LIST_DDRESCUE, HEAD "0 1024 -\n1024 0x7FFFFFFFFFFFFBFF ?\n", "0+2");
+	refuses(LIST_DDRESCUE, HEAD "0 1024 -\n1024 0x7FFFFFFFFFFFFBFE ?\n", 6, "beyond main");
+	refuses(LIST_DDRESCUE, HEAD "0 1024 -\n1024 0x7FFFFFFFFFFFFBFF +\n", 6, "beyond main");
+	refuses(LIST_DDRESCUE, HEAD "0 1049600 +\n1049600 0x7FFFFFFFFFEFFBFF ?\n", 5,
+		"beyond main");
+	refuses(LIST_DDRESCUE, HEAD "0 1024 -\n1024 0x7FFFFFFFFFFFFBFF ?\n1049088 512 +\n", 7,
+		"beyond main");
+	disk.part = true;
+	disk.offset = 1024;
+	disk.types = "?";
+	reads(LIST_DDRESCUE, HEAD "0 1024 -\n1024 0x7FFFFFFFFFFFFBFF ?\n", "4+2045");
+}
+
+/* The old disk had smaller sectors than the volume. */
+static void maps_in_smaller_sectors(void **state)
+{
+	const char *pieces = HEAD "0 4096 +\n4096 512 -\n4608 3072 -\n7680 512 -\n"
+			     "8192 1040384 +\n";
+	const char *part = HEAD "0 4608 +\n4608 512 -\n5120 1043456 +\n";
+
+	(void)state;
+	disk.sector_size = 4096;
+	disk.sectors = 256;
+	reads(LIST_DDRESCUE, pieces, "1+1");
+	refuses(LIST_DDRESCUE, part, 0, "--round");
+	disk.round = true;
+	reads(LIST_DDRESCUE, part, "1+1");
+	reads(LIST_DDRESCUE, HEAD "0 4608 +\n4608 4096 -\n8704 1039872 +\n", "1+2");
 }
 
 static void what_are_no_maps(void **state)
@@ -222,7 +278,7 @@ static void what_are_no_maps(void **state)
 	refuses(LIST_DDRESCUE, HEAD "0 1024 +\n512 1048576 +\n", 6, "begins at 512");
 	refuses(LIST_DDRESCUE, HEAD "0 1049089 +\n", 5, "beyond main");
 	refuses(LIST_DDRESCUE, HEAD "0 512 +\n512 18446744073709551615 +\n", 6, "beyond main");
-	refuses(LIST_DDRESCUE, HEAD "0 100 -\n100 1048988 +\n", 5, "whole number of sectors");
+	refuses(LIST_DDRESCUE, HEAD "0 100 -\n100 1048988 +\n", 0, "whole number of sectors");
 }
 
 /* ---- json and csv ------------------------------------------------------------------------ */
@@ -236,6 +292,12 @@ static void objects(void **state)
 	reads(LIST_JSON, " {\r\n\"x\\\"y\": [1, {\"a\": null}, \"\\\\\"], \"sector_size\": 512,\n"
 			 "\"main_sectors\":2049, \"bad_sectors\" : [ {\"state\": \"pending\", "
 			 "\"sector\": 2048} ], \"more\": -1.5e3 } \n", "2048+1");
+	reads(LIST_JSON, "{\"sector_size\":4096,\"bad_sectors\":[{\"sector\":2}]}", "16+8");
+	disk.sector_size = 4096;
+	disk.sectors = 256;
+	reads(LIST_JSON, "{\"sector_size\":512,\"main_sectors\":2048,\"bad_sectors\":["
+			 "{\"sector\":12,\"sectors\":4},{\"sector\":8,\"sectors\":4}]}", "1+1");
+	refuses(LIST_JSON, "{\"sector_size\":512,\"bad_sectors\":[{\"sector\":8}]}", 0, "--round");
 }
 
 static void what_are_none(void **state)
@@ -259,7 +321,12 @@ static void what_are_none(void **state)
 	refuses(LIST_JSON, "{\"bad_sectors\":[{\"sector\":1,\"sectors\":0}]}", 1, "not on main");
 	refuses(LIST_JSON, "{\"bad_sectors\":[{\"sector\":1,\"sectors\":18446744073709551615}]}", 1,
 		"not on main");
-	refuses(LIST_JSON, "{\"sector_size\":4096,\"bad_sectors\":[]}", 1, "sectors of 4096");
+	refuses(LIST_JSON, "{\"sector_size\":500,\"bad_sectors\":[]}", 1, "sectors of 500");
+	refuses(LIST_JSON, "{\"sector_size\":0,\"bad_sectors\":[]}", 1, "sectors of 0");
+	refuses(LIST_JSON, "{\"bad_sectors\":[],\n\"sector_size\":4096}", 2, "write it first");
+	refuses(LIST_JSON, "{\"main_sectors\":2049,\"sector_size\":4096}", 1, "write it first");
+	refuses(LIST_JSON, "{\"sector_size\":4096,\"bad_sectors\":[{\"sector\":256}]}", 1,
+		"not on main, which has 256");
 	refuses(LIST_JSON, "{\"main_sectors\":5,\"bad_sectors\":[]}", 1, "a disk of 5 sectors");
 	refuses(LIST_JSON, "{\"x\":yes}", 1, "a value");
 	refuses(LIST_JSON, "{\"x", 1, "end of a string");
@@ -277,6 +344,8 @@ static void tables(void **state)
 	reads(LIST_CSV, "sector,sectors,state,sector_size\n8,2,pending,512\n5,1,remapped,512\n",
 	      "5+1 8+2");
 	reads(LIST_CSV, "at, \"sectors\" ,sector\r\n\"2026\",\"3\", 7\r\n\r\n", "7+3");
+	reads(LIST_CSV, "sector,sector_size\n1,4096\n16,512\n", "8+9");
+	refuses(LIST_CSV, "sector,sector_size\n1,1000\n", 2, "sectors of 1000");
 	refuses(LIST_CSV, "", 1, "empty");
 	refuses(LIST_CSV, "7\n", 1, "no column is called 'sector'");
 	refuses(LIST_CSV, "sector,sectors\n7\n", 2, "not the 2 fields");
@@ -355,6 +424,9 @@ int main(void)
 		TEST(a_long_list),
 		TEST(maps),
 		TEST(maps_of_a_part),
+		TEST(maps_with_comments),
+		TEST(maps_without_an_end),
+		TEST(maps_in_smaller_sectors),
 		TEST(what_are_no_maps),
 		TEST(objects),
 		TEST(what_are_none),

@@ -222,6 +222,104 @@ static void nonsense_is_refused(void **state)
 	assert_refused(volume_mark, 1, 1, EROFS, "ro");
 }
 
+/* ---- mark --lost ------------------------------------------------------------------- */
+
+/* Main can be read there, and holds what nobody wrote. */
+static void what_is_lost_is_not_read(void **state)
+{
+	struct volume_scrub scrub;
+
+	(void)state;
+	assert_written(90, 30, 7);
+	assert_moves(volume_mark_lost, 100, 10, 0, 10, 0);
+	assert_counts(0, 10);
+	assert_lost(100, 10);
+	assert_read(90, 10, 7);
+	assert_read(110, 10, 7);
+	assert_int_equal(ask_number("SELECT sum(sectors) FROM history WHERE event = 'pending' AND "
+				    "detail = 'marked as lost'"), 10);
+	/* A scrub can read it, and does not believe it. */
+	assert_int_equal(volume_scrub_start(volume, 0, &err), 0);
+	do
+		volume_scrub_look(volume, &scrub);
+	while (scrub.scrub.state == SCRUB_RUNNING);
+	assert_int_equal(scrub.scrub.found.cured, 0);
+	assert_lost(100, 10);
+	reopen_volume();
+	assert_counts(0, 10);
+	assert_lost(100, 10);
+	assert_written(102, 3, 9);
+	assert_read(102, 3, 9);
+	assert_counts(0, 7);
+	reopen_volume();
+	assert_counts(0, 7);
+	assert_read(102, 3, 9);
+	close_volume();
+	assert_in_order();
+	open_volume();
+}
+
+/* Those that were lost a moment ago too: main was not what made them so. */
+static void what_was_cured_before_can_be_lost(void **state)
+{
+	(void)state;
+	bad_sectors(50, 1, FAULT_ON_READ);
+	assert_lost(50, 1);
+	clear_faults();
+	assert_written(50, 1, 3);
+	assert_moves(volume_mark_lost, 50, 1, 0, 1, 0);
+	assert_lost(50, 1);
+}
+
+static void what_is_known_stays_as_it_is(void **state)
+{
+	const struct sector_range all = {0, MAIN_BYTES / sector_size};
+
+	(void)state;
+	make_remaps(20, 4, 6);
+	bad_sectors(40, 2, FAULT_ON_READ);
+	assert_lost(40, 2);
+	assert_int_equal(volume_mark_lost(volume, &all, 1, PATIENCE_MS, &done, &err), 0);
+	assert_int_equal(done.lost, all.count - 6);
+	assert_int_equal(done.next, all.count);
+	assert_counts(4, all.count - 4);
+	assert_read(20, 4, 6);
+	assert_lost(0, 20);
+	reopen_volume();
+	assert_counts(4, all.count - 4);
+	assert_read(20, 4, 6);
+}
+
+/* Nothing is pending of which the database knows nothing. */
+static void what_cannot_be_recorded_stays_good(void **state)
+{
+	(void)state;
+	assert_written(100, 10, 7);
+	disrupt(&(struct disruption){.file = "/volume-wal", .calls = DISRUPT_WRITE,
+				     .error = ENOSPC});
+	assert_refused(volume_mark_lost, 100, 10, EIO, "remapctl status");
+	assert_true(disrupt_end() > 0);
+	assert_int_equal(done.lost, 0);
+	assert_int_equal(done.next, 100);
+	assert_counts(0, 0);
+	assert_read(100, 10, 7);
+	assert_moves(volume_mark_lost, 100, 10, 0, 10, 0);
+}
+
+/* Whatever the rows say, they do not outlive the write that cures the sectors. */
+static void what_may_be_recorded_is_pending(void **state)
+{
+	(void)state;
+	disrupt(&(struct disruption){.file = "/volume-wal", .calls = DISRUPT_SYNC, .error = EIO});
+	assert_refused(volume_mark_lost, 100, 10, EIO, "remapctl status");
+	assert_true(disrupt_end() > 0);
+	assert_lost(100, 10);
+	assert_written(101, 1, 5);
+	close_volume();
+	open_volume();
+	assert_read(101, 1, 5);
+}
+
 /* ---- unmap ------------------------------------------------------------------------ */
 
 static void a_repaired_main_gets_them_back(void **state)
@@ -528,6 +626,11 @@ int main(void)
 		SMALL(without_slots_the_rest_stays),
 		TEST(a_main_that_is_gone_loses_nothing),
 		TEST(nonsense_is_refused),
+		TEST(what_is_lost_is_not_read),
+		TEST(what_was_cured_before_can_be_lost),
+		TEST(what_is_known_stays_as_it_is),
+		TEST(what_cannot_be_recorded_stays_good),
+		TEST(what_may_be_recorded_is_pending),
 		TEST(a_repaired_main_gets_them_back),
 		LARGE(a_repaired_main_gets_them_back),
 		TEST(a_rebuild_finds_no_old_place),
