@@ -1,6 +1,7 @@
 /* remapctl attach and detach: losetup(8) with what remapfs needs, and checks. */
 #include "ctl/ctl.h"
 #include "ctl/loop.h"
+#include "ctl/remains.h"
 
 #include "remapfs/cleanup.h"
 
@@ -44,6 +45,8 @@ struct image {
 	char path[PATH_MAX]; /* absolute, without symbolic links */
 	uint32_t sector_size;
 	bool not_mounted; /* the volume, which is why there is no path */
+	dev_t hidden;     /* the number of the file system whose mount is out of sight, or 0 */
+	struct error out_of_sight; /* says so, also of one that is in another namespace */
 };
 
 static int set_path(struct image *image, const char *folder, const char *name, struct error *err)
@@ -58,7 +61,10 @@ static int set_path(struct image *image, const char *folder, const char *name, s
 static int explain_folder(const char *folder, int code, struct error *err)
 {
 	const char *remedy = "check the path";
+	struct dead_mount dead;
 
+	if (dead_mount_at(folder, &dead))
+		return dead_mount_explain(&dead, err);
 	if (code == ENOENT)
 		return error_set(err, code,
 				 "%.150s holds no disk.img; mount a volume on it: remapfs VOLUME "
@@ -69,8 +75,8 @@ static int explain_folder(const char *folder, int code, struct error *err)
 				     "/etc/fuse.conf)"
 				   : "root may not enter the mount of a user: add user_allow_other to "
 				     "/etc/fuse.conf, and mount again";
-	if (code == ENOTCONN)
-		remedy = "its daemon has died: fusermount3 -u it, then mount it again";
+	if (code == ENOTCONN || code == ECONNABORTED)
+		remedy = "its daemon has died: 'fusermount3 -u' it, then mount it again";
 	return error_set(err, code, "%.200s: %s; %s", folder, strerror(code), remedy);
 }
 
@@ -97,8 +103,17 @@ static int find_in_folder(const char *folder, struct image *image, struct error 
 	return 0;
 }
 
+/* The same where the daemon has died: then the mountpoint cannot be looked at. */
+static bool find_dead_image(const char *argument, struct dead_mount *ret)
+{
+	CLEANUP_FREE char *real = realpath(argument, NULL);
+
+	return dead_mount_at(argument, ret) || (real && dead_mount_of(real, ret));
+}
+
 static int find_by_volume(const char *volume, struct image *image, struct error *err)
 {
+	struct dead_mount dead;
 	struct store *store;
 	json_t *answer;
 	const char *path;
@@ -110,9 +125,13 @@ static int find_by_volume(const char *volume, struct image *image, struct error 
 	store_close(store);
 	rc = control_ask(volume, "status", &answer, err);
 	image->not_mounted = rc == -ENOENT || rc == -ECONNREFUSED;
+	if (image->not_mounted && find_dead_image(volume, &dead))
+		return dead_mount_explain(&dead, err);
 	if (rc)
 		return rc;
 	path = json_string_value(json_object_get(answer, "image"));
+	if (mount_reach(answer, &image->out_of_sight) == MOUNT_HIDDEN)
+		image->hidden = mount_number(answer);
 	rc = path && *path == '/' ? set_path(image, path, "", err)
 				  : error_set(err, EPROTO,
 					      "the daemon names no image; name its "
@@ -135,29 +154,6 @@ static int find_image(const char *argument, struct image *image, struct error *e
 	return find_by_volume(argument, image, err);
 }
 
-/* The same where the daemon has died: then the mountpoint cannot be looked at. */
-static int find_dead_image(const char *argument, struct image *image, struct error *err)
-{
-	CLEANUP_FREE char *copy = strdup(argument), *parent = NULL;
-	char *slash, *name = copy;
-	size_t length = strlen(argument);
-
-	while (copy && length > 1 && copy[length - 1] == '/')
-		copy[--length] = 0;
-	slash = copy ? strrchr(copy, '/') : NULL;
-	if (slash) {
-		*slash = 0;
-		name = slash + 1;
-	}
-	parent = realpath(!slash ? "." : *copy ? copy : "/", NULL);
-	if (!copy || !parent || set_path(image, parent, "/", err))
-		return explain_folder(argument, ENOTCONN, err);
-	if (strlen(image->path) + strlen(name) + sizeof("/disk.img") > sizeof(image->path))
-		return explain_folder(argument, ENAMETOOLONG, err);
-	strcat(strcat(image->path, name), "/disk.img");
-	return 0;
-}
-
 /* ---- attach ----------------------------------------------------------------- */
 
 static int attach(const char *argument, const char *device, bool partscan)
@@ -169,7 +165,11 @@ static int attach(const char *argument, const char *device, bool partscan)
 	bool found = false;
 	size_t count;
 
-	if (find_image(argument, &image, &err) || loop_find(image.path, &loops, &count, &err))
+	if (find_image(argument, &image, &err))
+		return refuse(&err);
+	if (image.out_of_sight.text[0])
+		return refuse(&image.out_of_sight);
+	if (loop_find(image.path, &loops, &count, &err))
 		return refuse(&err);
 	if (count)
 		return refuse_text(
@@ -243,20 +243,74 @@ static int detach_device(const char *device)
 	return loop_detach(&loop, 1, &err) ? refuse(&err) : EXIT_DONE;
 }
 
+/* Those that are named, one after the other, as hidden_loops does. */
+static int find_named(const char *devices, struct loop **loops, size_t *count, struct error *err)
+{
+	CLEANUP_FREE char *copy = strdup(devices);
+	char *rest = copy, *device;
+	int rc = 0;
+
+	*loops = calloc(strlen(devices) + 1, sizeof(**loops));
+	if (!copy || !*loops)
+		return error_set(err, ENOMEM, "not enough memory; end other programs first");
+	while (!rc && (device = strsep(&rest, " "))) {
+		if (!*device)
+			continue;
+		rc = loop_look(device, &(*loops)[*count], err);
+		*count += !rc;
+	}
+	return rc;
+}
+
+/* The socket that a daemon which was killed leaves beside its volume. */
+static bool was_killed(const char *volume)
+{
+	CLEANUP_FREE char *real = realpath(volume, NULL), *name = NULL;
+	struct stat st;
+
+	if (!real || asprintf(&name, "%s.sock", real) < 0)
+		name = NULL;
+	return name && lstat(name, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+static int refuse_not_mounted(const char *argument)
+{
+	char devices[200] = "";
+
+	if (was_killed(argument))
+		hidden_loops(0, devices, sizeof(devices));
+	if (*devices)
+		return refuse_text("%.200s is not mounted, but %s of a disk.img whose daemon died and "
+				   "whose mount is out of sight; unmount what is on it, then 'losetup -d "
+				   "%s'", argument, devices, devices);
+	return refuse_text("%.200s is not mounted, and no loop device of a mount that died is left; "
+			   "'losetup -l' lists those there are", argument);
+}
+
 static int detach_image(const char *argument)
 {
 	CLEANUP_FREE struct loop *loops = NULL;
 	struct error err = {0};
 	struct image image = {0};
-	size_t count;
+	struct dead_mount dead;
+	char devices[200];
+	size_t count = 0;
 	int rc = find_image(argument, &image, &err);
 
-	if (image.not_mounted)
-		return refuse_text("%.200s is not mounted, so no loop device of it works; if 'losetup "
-				   "-l' still shows one of its disk.img, name that one", argument);
-	if (rc == -ENOTCONN)
-		rc = find_dead_image(argument, &image, &err);
-	if (rc || loop_find(image.path, &loops, &count, &err))
+	if (rc && find_dead_image(argument, &dead))
+		rc = set_path(&image, dead.image, "", &err);
+	else if (image.not_mounted)
+		return refuse_not_mounted(argument);
+	if (rc)
+		return refuse(&err);
+	if (image.hidden)
+		hidden_loops(image.hidden, devices, sizeof(devices));
+	rc = loop_find(image.path, &loops, &count, &err);
+	if (!rc && !count && image.hidden) {
+		free(loops);
+		rc = find_named(devices, &loops, &count, &err);
+	}
+	if (rc)
 		return refuse(&err);
 	if (!count)
 		return refuse_text("no loop device is attached to %.200s; 'losetup -l' lists those "

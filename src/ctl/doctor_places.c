@@ -2,7 +2,6 @@
 #include "ctl/disks.h"
 #include "ctl/doctor.h"
 #include "ctl/loop.h"
-#include "ctl/mounts.h"
 
 #include "remapfs/cleanup.h"
 
@@ -11,7 +10,6 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 
 static void look_at_state(struct doctor *doctor, const struct status *s)
 {
@@ -37,70 +35,12 @@ static void look_at_state(struct doctor *doctor, const struct status *s)
 			    plural(s->totals.faults), is_or_are(s->totals.faults));
 }
 
-/* Mounts that are called as this volume is, and that nobody serves any more. */
-struct dead {
-	struct doctor *doctor;
-	const char *volume;
-	size_t count;
-};
-
-/* How remapfs calls its mounts: what no option can hold became '_'. */
-static bool is_called(const char *source, const char *name)
-{
-	while (*source && (*source == *name || (*source == '_' && *name))) {
-		source++;
-		name++;
-	}
-	return !*source && !*name;
-}
-
-/* In the order in which they have to go. */
-static void tell_dead(struct doctor *doctor, const char *point)
-{
-	CLEANUP_FREE struct loop *loops = NULL;
-	char image[PATH_MAX], devices[200] = "";
-	size_t count = 0, used = 0;
-
-	snprintf(image, sizeof(image), "%s/disk.img", point);
-	if (loop_find(image, &loops, &count, NULL))
-		count = 0;
-	for (size_t i = 0; i < count && used < sizeof(devices); i++)
-		used += (size_t)snprintf(devices + used, sizeof(devices) - used, " %s",
-					 loops[i].device);
-	doctor_find(doctor, DOCTOR_FAIL, "daemon", "the mount on %s is dead: all of remapfs has "
-		    "ended there; %s%s%s%s%s'fusermount3 -u %s', then mount anew", point,
-		    count ? "umount the file systems on" : "", devices, count ? ", 'losetup -d" : "",
-		    devices, count ? "', " : "", point);
-}
-
-static bool look_for_dead(const struct mount *mount, void *context)
-{
-	struct dead *dead = context;
-	const char *slash = strrchr(dead->volume, '/'), *source = mount->source;
-	struct statfs fs;
-
-	if (strcmp(mount->type, "fuse.remapfs") != 0)
-		return false;
-	if (strncmp(source, "remapfs:", 8) == 0 ? !is_called(source + 8, slash ? slash + 1 : dead->volume)
-						: !is_called(source, dead->volume))
-		return false;
-	/* statfs is never answered from a cache; one that is asked as the last daemon ends is aborted. */
-	if (statfs(mount->point, &fs) == 0 || (errno != ENOTCONN && errno != ECONNABORTED))
-		return false;
-	tell_dead(dead->doctor, mount->point);
-	dead->count++;
-	return false;
-}
-
 static void look_at_daemon(struct doctor *doctor, const struct status *s)
 {
-	struct dead dead = {.doctor = doctor, .volume = s->path};
-
-	if (s->no_daemon)
-		mounts_find(look_for_dead, &dead);
-	if (dead.count)
-		return;
-	if (s->daemon)
+	if (s->no_daemon && s->out_of_reach)
+		doctor_find(doctor, DOCTOR_FAIL, "daemon", "none runs, though the volume is still "
+			    "mounted; do what the state says");
+	else if (s->daemon)
 		doctor_find(doctor, DOCTOR_PASS, "daemon", "process %" PRIu64 " serves the volume",
 			    daemon_number(s, "pid"));
 	else if (s->no_daemon)

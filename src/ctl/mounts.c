@@ -52,9 +52,10 @@ static bool read_line(char *line, struct mount *ret)
 	return true;
 }
 
-bool mounts_find(bool (*take)(const struct mount *, void *context), void *context)
+static bool find_in(const char *path, bool (*take)(const struct mount *, void *context),
+		    void *context)
 {
-	FILE *mounts = fopen("/proc/self/mountinfo", "re");
+	FILE *mounts = fopen(path, "re");
 	CLEANUP_FREE char *line = NULL;
 	size_t room = 0;
 	struct mount mount;
@@ -65,6 +66,44 @@ bool mounts_find(bool (*take)(const struct mount *, void *context), void *contex
 	if (mounts)
 		fclose(mounts);
 	return found;
+}
+
+bool mounts_find(bool (*take)(const struct mount *, void *context), void *context)
+{
+	return find_in("/proc/self/mountinfo", take, context);
+}
+
+bool mounts_find_of(pid_t process, bool (*take)(const struct mount *, void *context),
+		    void *context)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/mountinfo", (int)process);
+	return find_in(path, take, context);
+}
+
+static bool take_any(const struct mount *mount, void *context)
+{
+	(void)mount;
+	(void)context;
+	return true;
+}
+
+bool mounts_can_see(pid_t process)
+{
+	return mounts_find_of(process, take_any, NULL);
+}
+
+void mounts_name(const char *volume, bool by_mount, char *to, size_t size)
+{
+	bool plain = by_mount && strncmp(volume, "/dev/", 5) != 0;
+
+	snprintf(to, size, "%s%s", plain ? "" : "remapfs:", volume);
+	/* Commas and the like would end the option. */
+	for (; *to; to++)
+		if (*to == ',' || *to == '\\' || *to == '\'' || *to == '"' ||
+		    (unsigned char)*to <= ' ' || (unsigned char)*to >= 0x7f)
+			*to = '_';
 }
 
 bool mount_has(const struct mount *mount, const char *option)

@@ -3,6 +3,7 @@
 #define REMAPFS_CTL_MOUNTS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 struct mount {
@@ -17,6 +18,25 @@ struct mount {
  * true. What it is shown is gone when it returns. Without /proc there is nothing.
  */
 bool mounts_find(bool (*take)(const struct mount *, void *context), void *context);
+
+/* The same of what another process sees. */
+bool mounts_find_of(pid_t process, bool (*take)(const struct mount *, void *context),
+		    void *context);
+/* Whether this process may see what that one sees. */
+bool mounts_can_see(pid_t process);
+
+/* Of the name, with its end. */
+#define MOUNT_NAME_SIZE 512
+
+/*
+ * How remapfs names the mount of a volume (an absolute path) as its source, as far as it
+ * has room: "remapfs:PATH", or PATH where mount(8) made it.
+ *
+ * For mount(8) it is the volume as fstab has it: by that 'mount -a' knows what is mounted
+ * already, and systemd which disk must stay until it is unmounted. It must not look like a
+ * device, or systemd would unmount it.
+ */
+void mounts_name(const char *volume, bool by_mount, char *to, size_t size);
 
 /* Whether option is among them, with its value if it has one: "user_id=0". */
 bool mount_has(const struct mount *, const char *option);

@@ -2,6 +2,7 @@
 #include "ctl/status.h"
 
 #include "ctl/progress.h"
+#include "ctl/remains.h"
 
 #include "remapfs/check.h"
 #include "remapfs/cleanup.h"
@@ -127,6 +128,21 @@ static bool is_missing(struct status *status)
 	return false;
 }
 
+/* Nobody serves a mount of it any more, or nobody gets at it. */
+static bool is_out_of_reach(struct status *status)
+{
+	struct dead_mount dead;
+	struct error hidden = {0};
+
+	if (dead_mount_of(status->path, &dead))
+		dead_mount_explain(&dead, &status->trouble);
+	else if (status->daemon && mount_reach(status->daemon, &hidden) == MOUNT_HIDDEN)
+		status->trouble = hidden;
+	else
+		return false;
+	return true;
+}
+
 /* The gravest state, and why in words where the daemon has none. */
 static void judge(struct status *status)
 {
@@ -144,7 +160,10 @@ static void judge(struct status *status)
 		error_set(&status->trouble, ENOSPC,
 			  "no spare slot is free: the next bad sector cannot be moved");
 	}
-	if (!status->daemon &&
+	status->out_of_reach = is_out_of_reach(status);
+	if (status->out_of_reach) {
+		status->state = "failed";
+	} else if (!status->daemon &&
 	    (is_missing(status) ||
 	     (status->no_daemon && volume_look(status->store, &status->trouble) < 0))) {
 		status->state = "failed";

@@ -21,6 +21,7 @@ struct status {
 			   the place of its own is not opened: SQLite would delete its log */
 	bool no_daemon; /* none runs; otherwise without an answer: */
 	struct error daemon_error;
+	bool out_of_reach; /* a mount of it is dead, or hidden: see remains.h */
 	const char *state;    /* "ok", "pending", "full" or "failed" */
 	struct error trouble; /* why it is not ok, in words */
 };

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "fuse/image.h"
+#include "fuse/session.h"
 
 /* What one request to move sectors may take, but for a dying disk. */
 #define MOVE_MS 1000
@@ -33,13 +34,14 @@ static json_t *scrub_status(struct volume *v)
 static json_t *status(const struct answering *a)
 {
 	struct volume_status s;
+	const char *device = getenv(SESSION_DEVICE);
 	char image[4200];
 
 	volume_status(a->volume, &s);
 	snprintf(image, sizeof(image), "%s/%s", a->options->mountpoint, IMAGE_NAME);
 	return json_pack("{s:b, s:i, s:i, s:s, s:s, s:s, s:b, s:b,"
 			 " s:s, s:s, s:b, s:b, s:b, s:b, s:b,"
-			 " s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:I, s:b, s:o}",
+			 " s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:I, s:b, s:o, s:s}",
 			 "ok", 1, "pid", getppid() == a->supervisor ? (int)a->supervisor : (int)getpid(), "worker_pid", (int)getpid(),
 			 "version", REMAPFS_VERSION, "mountpoint", a->options->mountpoint, "image", image,
 			 "read_only", a->options->read_only, "no_remap", a->options->no_remap,
@@ -56,7 +58,7 @@ static json_t *status(const struct answering *a)
 			 "commit_error", s.commit_error ? errno_name(s.commit_error) : "",
 			 "misplaced", s.misplaced,
 			 "log_bytes", (json_int_t)s.log_bytes, "log_stuck", s.log_stuck,
-			 "scrub", scrub_status(a->volume));
+			 "scrub", scrub_status(a->volume), "device", device ? device : "");
 }
 
 static json_t *reload_faults(const struct answering *a)

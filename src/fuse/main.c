@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ctl/remains.h"
 #include "fuse/daemon.h"
 #include "fuse/notify.h"
 #include "fuse/options.h"
@@ -38,6 +39,23 @@ static int fail(int code, const struct error *err)
 
 /* ---- before anything is opened ---------------------------------------------------------- */
 
+static int explain_mountpoint(const char *mountpoint, int code, struct error *err)
+{
+	struct dead_mount dead;
+
+	if (dead_mount_at(mountpoint, &dead)) {
+		dead_mount_explain(&dead, err);
+		error_prefix(err, "cannot mount at '%.100s'", mountpoint);
+		return -code;
+	}
+	if (code == ENOTCONN || code == ECONNABORTED)
+		return error_set(err, code, "cannot mount at '%s': the daemon of another file system "
+				 "died there; clean up with 'fusermount3 -u %s'", mountpoint,
+				 mountpoint);
+	return error_set(err, code, "cannot mount at '%s': %s; give a folder that exists",
+			 mountpoint, strerror(code));
+}
+
 static int find_paths(struct program *p, struct error *err)
 {
 	const char *mountpoint = p->options.mountpoint;
@@ -46,10 +64,7 @@ static int find_paths(struct program *p, struct error *err)
 
 	/* statfs is never answered from a cache: a mount whose daemon died shows. */
 	if (stat(mountpoint, &st) < 0 || statfs(mountpoint, &fs) < 0)
-		return error_set(err, errno, "cannot mount at '%s': %s; %s", mountpoint,
-				 strerror(errno), errno == ENOTCONN
-				 ? "a daemon died there: clean up with fusermount3 -u"
-				 : "give a folder that exists");
+		return explain_mountpoint(mountpoint, errno, err);
 	if (!S_ISDIR(st.st_mode))
 		return error_set(err, ENOTDIR, "cannot mount at '%s': it is not a folder; give one",
 				 mountpoint);
@@ -65,12 +80,20 @@ static int find_paths(struct program *p, struct error *err)
 					     mountpoint, strerror(errno));
 }
 
-/* Whether the daemon that gave this answer still has its image where it says. */
+/*
+ * Whether the daemon that gave this answer still has its image where it says. err has the
+ * line in either case.
+ */
 static bool has_image(const json_t *answer, const char *volume, struct error *err)
 {
 	const char *image = json_string_value(json_object_get(answer, "image"));
 	struct statfs fs;
 
+	if (mount_reach(answer, err) != MOUNT_HERE) {
+		error_prefix(err, "volume '%.100s' is mounted already", volume);
+		return false;
+	}
+	err->text[0] = 0;
 	if (!image || statfs(image, &fs) < 0 || fs.f_type != FUSE_SUPER_MAGIC)
 		return false;
 	error_set(err, EBUSY, "volume '%s' is mounted already, as '%s'; unmount it first", volume,
@@ -84,17 +107,22 @@ static int check_not_running(const char *volume, struct error *err)
 	const struct timespec pause = {.tv_nsec = 50 * 1000000};
 	bool mounted = false;
 
+	err->text[0] = 0;
+
 	for (unsigned waited = 0; !mounted && waited < LOCK_WAIT_MS; waited += 50) {
 		json_t *answer = NULL;
 
-		if (control_ask(volume, "status", &answer, NULL) < 0)
+		if (control_ask(volume, "status", &answer, NULL) < 0) {
+			err->text[0] = 0;
 			return 0;
+		}
 		mounted = has_image(answer, volume, err);
 		json_decref(answer);
 		if (!mounted)
 			nanosleep(&pause, NULL);
 	}
-	return mounted ? -EBUSY : 0;
+	/* One that is out of sight and does not end has told how to end it. */
+	return mounted || err->text[0] ? -EBUSY : 0;
 }
 
 static bool users_may_allow(void)

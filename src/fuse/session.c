@@ -11,9 +11,11 @@
 #include <sys/mount.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "ctl/mounts.h"
 #include "fuse/serve.h"
 #include "remapfs/cleanup.h"
 
@@ -159,34 +161,13 @@ __attribute__((format(printf, 2, 0))) static void hear(enum fuse_log_level level
 		snprintf(last_words, sizeof(last_words), "%s", line);
 }
 
-/*
- * What the mount is of, in /proc/mounts. For mount(8) it is the volume as fstab
- * has it: by that 'mount -a' knows what is mounted already, and systemd which
- * disk must stay until it is unmounted. It must not look like a device, or
- * systemd would unmount it.
- */
-static void mount_name(char *to, size_t size, const struct options *o)
-{
-	const char *slash = strrchr(o->volume, '/');
-
-	if (o->helper && strncmp(o->volume, "/dev/", 5) != 0)
-		snprintf(to, size, "%s", o->volume);
-	else
-		snprintf(to, size, "remapfs:%s", slash ? slash + 1 : o->volume);
-	/* Commas and the like would end the option. */
-	for (; *to; to++)
-		if (*to == ',' || *to == '\\' || *to == '\'' || *to == '"' ||
-		    (unsigned char)*to <= ' ' || (unsigned char)*to >= 0x7f)
-			*to = '_';
-}
-
 static int new_session(struct session *s, struct image *image, const struct options *o)
 {
-	char name[512], list[1536];
+	char name[MOUNT_NAME_SIZE], list[1536];
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 	int rc;
 
-	mount_name(name, sizeof(name), o);
+	mounts_name(o->volume, o->helper, name, sizeof(name));
 	snprintf(list, sizeof(list), "-ofsname=%s,subtype=remapfs,default_permissions%s%s%s%s",
 		 name, o->read_only ? ",ro" : "", o->allow_other ? ",allow_other" : "",
 		 o->allow_root ? ",allow_root" : "", o->mount);
@@ -217,6 +198,22 @@ static struct session *session_new(void)
 	return calloc(1, sizeof(struct session));
 }
 
+/*
+ * By this number a loop device names the file system of its file, which outlives every
+ * path. The workers inherit it: later the mount may be out of sight.
+ */
+static bool note_device(const struct mount *mount, void *context)
+{
+	char number[32];
+
+	if (strcmp(mount->point, context) == 0 && strcmp(mount->type, "fuse.remapfs") == 0) {
+		snprintf(number, sizeof(number), "%u:%u", major(mount->device),
+			 minor(mount->device));
+		setenv(SESSION_DEVICE, number, 1);
+	}
+	return false;
+}
+
 int session_mount(const struct options *options, struct session **ret, struct error *err)
 {
 	struct session *s = session_new();
@@ -225,6 +222,8 @@ int session_mount(const struct options *options, struct session **ret, struct er
 	    new_session(s, NULL, options) < 0 || fuse_session_mount(s->fuse, s->mountpoint) < 0)
 		return cannot_mount(s, options, err);
 	s->mount = mount_at(s->mountpoint);
+	unsetenv(SESSION_DEVICE);
+	mounts_find(note_device, s->mountpoint);
 	*ret = s;
 	return 0;
 }

@@ -8,6 +8,9 @@
 
 struct session;
 
+/* In the environment of a worker: "MAJOR:MINOR" of the mounted file system. */
+#define SESSION_DEVICE "REMAPFS_DEVICE"
+
 /* ---- the supervisor's ------------------------------------------------------- */
 
 /* Mounts options->volume at options->mountpoint, both absolute. err has the line. */

@@ -88,6 +88,10 @@ detach_loops() {
     loop=${loop%/loop}
     timeout -k 2 20 losetup -d "/dev/${loop##*/}"
   done
+  # Those whose mount is out of sight have lost its path: a test notes them.
+  for loop in $(cat "$SCRATCH/hidden-loops" 2>/dev/null); do
+    [ "$(cat "/sys/block/${loop#/dev/}/loop/backing_file")" != /disk.img ] || timeout -k 2 20 losetup -d "$loop"
+  done
 }
 
 daemons_ended() {

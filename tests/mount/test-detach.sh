@@ -62,8 +62,8 @@ loop_detach
 say "dead: the doctor names what has to go, in this order"
 loop_attach
 kill_daemon
-must_fail "FAIL +daemon +the mount on $MNT is dead" bounded remapctl doctor "$VOLUME"
-remedy="umount the file systems on $R, 'losetup -d $R', 'fusermount3 -u $MNT', then mount anew"
+must_fail "FAIL +state +the mount on $MNT is dead" bounded remapctl doctor "$VOLUME"
+remedy="'losetup -d $R', 'fusermount3 -u $MNT', then mount anew"
 grep -qF -- "-> $remedy" said || fail "the doctor advises something else: $(cat said)"
 bounded losetup -d "$R"
 wait_for 10 try_unmount "$MNT" || fail "the dead mount stays"
