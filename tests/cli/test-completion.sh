@@ -120,11 +120,21 @@ daemon() {
   offers '--debug' remapfs --d
 }
 
+# soon WORD FILE: until it is in there, but no longer than some seconds.
+soon() {
+  local try
+  for try in {1..100}; do
+    ! grep -q "$1" "$2" || break
+    sleep 0.1
+  done
+}
+
 # In a shell that has nothing but the file, with a real TAB.
 at_a_prompt() {
   command -v script >/dev/null || { echo "SKIP test-completion: no script(1), so no real TAB"; return; }
-  printf '%s\n' 'bind "set bell-style none"' ". '$TESTS/../../completion/remapctl'" >rc
-  { sleep 0.5; printf 'remapctl hea\tv.d\t >answer 2>&1\nexit\n'; sleep 0.5; } |
+  printf '%s\n' 'bind "set bell-style none"' ". '$TESTS/../../completion/remapctl'" "PS1='ready: '" >rc
+  : >answer >session
+  { soon 'ready: ' session; printf 'remapctl hea\tv.d\t >answer 2>&1\nexit\n'; soon OK answer; } |
     TERM=dumb bounded script -qec "bash --noprofile --rcfile '$SCRATCH/rc' -i" /dev/null >session ||
     [ $? -lt 124 ] || fail "a shell does not end"
   grep -q OK answer 2>/dev/null || fail "at a prompt: $(cat session answer 2>&1)"

@@ -47,10 +47,14 @@ kill "$pid"
 grep -q '^pending *5 sectors' frames || fail "the picture stays as it was"
 wait "$pid" || fail "SIGTERM is no failure"
 
-# On a terminal it is drawn in its place.
-TERM=xterm bounded script -qec 'timeout -s INT 2.5 remapctl status --watch=1 v.db' /dev/null \
-  </dev/null >screen || [ $? = 124 ] || fail "exit code on a terminal"
-[ "$(grep -c $'\033\[H\033\[J' screen)" -ge 2 ] || fail "not drawn anew on a terminal"
+# On a terminal it is drawn in its place. A busy machine needs more time for two pictures.
+for seconds in 2.5 10 40; do
+  TERM=xterm bounded script -qec "timeout -s INT $seconds remapctl status --watch=1 v.db" /dev/null \
+    </dev/null >screen || [ $? = 124 ] || fail "exit code on a terminal"
+  drawn=$(grep -c $'\033\[H\033\[J' screen || :)
+  [ "$drawn" -lt 2 ] || break
+done
+[ "$drawn" -ge 2 ] || fail "not drawn anew on a terminal"
 
 # When nobody can read it, or the volume has gone, it ends.
 ! bounded remapctl status --watch=1 v.db >/dev/full 2>said || fail "goes on without output"

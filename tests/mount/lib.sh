@@ -315,6 +315,17 @@ worker_pid() {
   status_of .daemon.worker_pid
 }
 
+# Not between the death of one and the first answer of its successor.
+worker_serves() {
+  [[ $(worker_pid) =~ ^[0-9]+$ ]]
+}
+
+# It gets a successor.
+kill_worker() {
+  wait_for 20 worker_serves || fail "no worker serves: $(cat "$SCRATCH/status.json")"
+  kill -9 "$(worker_pid)"
+}
+
 # Supervisor first, so that the worker gets no successor.
 kill_daemon() {
   local supervisor worker

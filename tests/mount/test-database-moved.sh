@@ -63,7 +63,7 @@ in_trouble 'replaced' 2008
 # Status asks the daemon, not the one that is not its database.
 bounded remapctl status "$VOLUME" --json | jq -e '.main == null' >/dev/null || fail "status opened it"
 [ -e "$VOLUME-wal" ] || fail "status removed the log"
-kill -9 "$(worker_pid)"
+kill_worker
 sleep 1
 mv away "$VOLUME"
 well 2008

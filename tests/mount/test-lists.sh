@@ -201,6 +201,18 @@ for round in 1 2 3; do
   wait "$unmap" || fail "unmap: $?"
   assert_eq "$(remapped_sectors_list)" "" "remapped after round $round"
 done
+# Nobody serves yet when it asks.
+wait_for 20 worker_serves || fail "no worker serves"
+supervisor=$(daemon_pid) worker=$(worker_pid)
+kill -STOP "$supervisor"
+kill -9 "$worker"
+bounded remapctl mark -q "$VOLUME" --sectors 10000-10099 &
+mark=$!
+sleep 1.5
+kill -CONT "$supervisor"
+wait "$mark" || fail "mark while the worker has no successor: $?"
+assert_eq "$(remapped_sectors_list)" "$(seq 10000 10099 | xargs)" "moved when it had one"
+bounded remapctl unmap -q "$VOLUME"
 touch stop
 wait "$load"
 [ ! -e failed ] || fail "a request failed or read something else"

@@ -46,7 +46,7 @@ sector_read "$IMAGE" 0 1 >/dev/null
 
 say "never: it gives up, and the mount ends"
 echo 1 >"$group/pids.max"
-kill -9 "$(worker_pid)"
+kill_worker
 wait_for 60 process_ended "$supervisor" || fail "it does not give up"
 [ "$(events gave_up)" -ge 1 ] || fail "nothing in history"
 wait_for 10 try_unmount "$MNT" || :

@@ -47,7 +47,7 @@ bounded remapctl inject "$VOLUME" add --spare 1 --sectors 0-4000 --on read --err
 ) &
 writer=$!
 bounded remapctl add-spare -q "$VOLUME" "$SCRATCH/spare3.img,size=4M"
-kill -9 "$(worker_pid)"
+kill_worker
 emptied() {
   [ "$(sql 'SELECT state FROM spare WHERE id = 1')" = retired ]
 }

@@ -80,7 +80,7 @@ start
 sector_read "$IMAGE" 100 1 >seen
 assert_same seen data "sector 100, written before the service was stopped"
 if [ "$(printf '%s\n' 6.9 "$(uname -r)" | sort -V | head -1)" = 6.9 ]; then
-  kill -9 "$(worker_pid)"
+  kill_worker
   wait_for 20 grep -q '^STATUS=serving; the worker before was killed by SIGKILL' told ||
     fail "the worker's death was not told: $(cat told)"
 else

@@ -107,7 +107,7 @@ also_there() {
   still_works "$1"
 }
 also_there "with a second spare"
-kill -9 "$(worker_pid)"
+kill_worker
 also_there "after the worker was killed"
 loop_detach
 image_restart
