@@ -337,16 +337,20 @@ char *storage_device_name(dev_t device, char *text, size_t size)
 
 char *storage_describe(const struct storage_range *r, char *text, size_t size)
 {
-	char name[300], end[32] = "the end";
+	char name[300], place[320], end[32] = "the end";
 
+	if (r->is_file)
+		snprintf(place, sizeof(place), "'%.150s'", r->path);
+	else
+		snprintf(place, sizeof(place), "%s",
+			 storage_device_name(r->device, name, sizeof(name)));
 	if (r->end != NO_END)
 		snprintf(end, sizeof(end), "%llu", (unsigned long long)r->end - 1);
-	if (r->is_file)
-		snprintf(text, size, "bytes %llu to %s of '%.150s'", (unsigned long long)r->start, end,
-			 r->path);
+	if (r->start == 0 && r->end == NO_END)
+		snprintf(text, size, "all of %s", place);
 	else
 		snprintf(text, size, "bytes %llu to %s of %s", (unsigned long long)r->start, end,
-			 storage_device_name(r->device, name, sizeof(name)));
+			 place);
 	return text;
 }
 

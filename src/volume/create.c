@@ -16,6 +16,7 @@
 #include "remapfs/spare.h"
 #include "remapfs/store.h"
 #include "remapfs/volume.h"
+#include "volume/apart.h"
 #include "volume/part.h"
 
 struct creation {
@@ -71,27 +72,27 @@ static int check_volume_path(struct creation *c)
 	return store_can_create(c->path, c->err);
 }
 
+static int list_locations(const struct creation *c, struct locations *l)
+{
+	int rc = locations_add(l, "the database", ON_MAIN, c->path, 0, 0);
+
+	rc = rc < 0 ? rc : locations_add(l, "main", ON_MAIN, c->main.path, 0, 0);
+	for (size_t i = 0; rc == 0 && i < c->options->spare_count; i++)
+		rc = locations_add(l, "spare", ON_MAIN, c->spares[i].path,
+				   c->spares[i].spec->offset, c->spares[i].spec->length);
+	return rc < 0 ? error_set(c->err, ENOMEM, "out of memory; end other programs") : 0;
+}
+
 static int check_distinct(struct creation *c)
 {
-	size_t n = c->options->spare_count;
+	struct locations l = {0};
+	int rc = list_locations(c, &l);
 
-	for (size_t i = 0; i < n; i++) {
-		if (part_same_file(&c->main, &c->spares[i]))
-			return error_set(c->err, EINVAL, "'%s' is main and a spare at once; give "
-					 "the spare another disk", c->spares[i].path);
-		for (size_t j = i + 1; j < n; j++)
-			if (part_overlap(&c->spares[i], &c->spares[j]))
-				return error_set(c->err, EINVAL, "'%s' is a spare twice; give each "
-						 "its own file or region", c->spares[i].path);
-	}
-	for (size_t i = 0; i <= n; i++) {
-		const struct part *p = i < n ? &c->spares[i] : &c->main;
-
-		if (strcmp(p->path, c->path) == 0)
-			return error_set(c->err, EINVAL, "'%s' is the volume and %s at once; give "
-					 "each its own file", c->path, p->role);
-	}
-	return 0;
+	rc = rc < 0 ? rc
+		    : locations_apart(&l, 1, c->options->force,
+				      "give each its own disk, file or region", c->err);
+	locations_free(&l);
+	return rc;
 }
 
 /* ---- sizes ------------------------------------------------------------------------------------ */

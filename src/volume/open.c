@@ -13,6 +13,7 @@
 
 #include "remapfs/cleanup.h"
 #include "remapfs/log.h"
+#include "volume/apart.h"
 #include "volume/cross.h"
 #include "volume/parts.h"
 #include "volume/volume_impl.h"
@@ -177,6 +178,22 @@ static int open_spares(struct volume *v, struct error *err)
 	return rc;
 }
 
+/* Names come to lead elsewhere: a disk moved, a loop device was made of another file. */
+static int check_apart(struct volume *v, const char *path, struct error *err)
+{
+	struct locations l = {0};
+	int rc = locations_add(&l, "the database", ON_MAIN, path, 0, 0);
+
+	rc = rc < 0 ? rc : locations_add_members(&l, v->store);
+	rc = rc < 0 ? error_set(err, ENOMEM, "out of memory; end other programs")
+		    : locations_apart(&l, 1, true,
+				      "tell the volume the path that each has now with "
+				      "'remapctl set-path'",
+				      err);
+	locations_free(&l);
+	return rc;
+}
+
 /* ---- loading the map ---------------------------------------------------------------------- */
 
 static int load_extent(void *context, const struct extent *e)
@@ -318,7 +335,8 @@ static int open_all(struct volume *v, const char *path, struct error *err)
 	v->sector_size = store_volume(v->store)->sector_size;
 	v->sectors = store_volume(v->store)->main_sectors;
 	snprintf(v->uuid, sizeof(v->uuid), "%s", store_volume(v->store)->uuid);
-	rc = open_main(v, err);
+	rc = v->options.parts ? 0 : check_apart(v, path, err);
+	rc = rc < 0 ? rc : open_main(v, err);
 	rc = rc < 0 ? rc : open_spares(v, err);
 	rc = rc < 0 ? rc : load_map(v, err);
 	rc = rc < 0 ? rc : scrub_load(v, err);

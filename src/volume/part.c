@@ -98,14 +98,6 @@ bool part_same_file(const struct part *a, const struct part *b)
 	return a->dev == b->dev && a->ino == b->ino;
 }
 
-bool part_overlap(const struct part *a, const struct part *b)
-{
-	uint64_t a_end = a->spec->length ? a->spec->offset + a->spec->length : UINT64_MAX;
-	uint64_t b_end = b->spec->length ? b->spec->offset + b->spec->length : UINT64_MAX;
-
-	return part_same_file(a, b) && a->spec->offset < b_end && b->spec->offset < a_end;
-}
-
 int part_open(struct part *p, struct error *warning, struct error *err)
 {
 	struct file_device_options o = {.role = p->role, .offset = p->spec->offset,

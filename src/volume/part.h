@@ -53,7 +53,5 @@ int part_make_spare(struct part *, const struct spare_identity *id,
 void part_let_go(struct part *, bool keep);
 
 bool part_same_file(const struct part *, const struct part *);
-/* Two regions of one file may both be spares where they do not overlap. */
-bool part_overlap(const struct part *, const struct part *);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "remapfs/cleanup.h"
 #include "remapfs/store.h"
+#include "volume/apart.h"
 #include "volume/part.h"
 #include "volume/spare_set.h"
 
@@ -19,37 +20,33 @@ struct preparation {
 	struct part spare;
 };
 
-/* Main, or a spare that the volume has; which may not be there any more. */
-static int check_distinct(struct preparation *p, const char *path, uint64_t offset,
-			  uint64_t length, const char *what)
+/* Neither the database nor anything that the volume has already. */
+static int check_distinct(struct preparation *p)
 {
-	struct part_spec spec = {.path = path, .size = 1, .offset = offset, .length = length};
-	struct part other = {.spec = &spec, .role = what};
-	bool clash = false;
+	const struct part_spec *spec = p->spare.spec;
+	struct locations l = {0};
+	int rc = locations_add_members(&l, p->store);
 
-	if (part_find(&other, NULL) == 0)
-		clash = part_overlap(&other, &p->spare);
-	part_let_go(&other, true);
-	return clash ? error_set(p->err, EINVAL, "'%s' is %s of this volume; give the new spare "
-				 "another disk or region", p->spare.path, what) : 0;
+	rc = rc < 0 ? rc : locations_add(&l, "the database", ON_MAIN, p->options->path, 0, 0);
+	rc = rc < 0
+		 ? rc
+		 : locations_add(&l, "spare", ON_MAIN, p->spare.path, spec->offset, spec->length);
+	rc = rc < 0 ? error_set(p->err, ENOMEM, "out of memory; end other programs")
+		    : locations_apart(&l, l.count - 1, p->options->force,
+				      "give the new spare another disk or region", p->err);
+	locations_free(&l);
+	return rc;
 }
 
-/* Neither the database nor anything that the volume has already. */
 static int check_others(struct preparation *p)
 {
 	size_t count;
 	const struct store_spare *spares = store_spares(p->store, &count);
-	int rc = check_distinct(p, store_volume(p->store)->main_path, 0, 0, "main");
 
-	rc = rc < 0 ? rc : check_distinct(p, p->options->path, 0, 0, "the database");
-	for (size_t i = 0; rc == 0 && i < count; i++)
-		if (spare_is_here(&spares[i]))
-			rc = check_distinct(p, spares[i].path, spares[i].offset, spares[i].length,
-					    "a spare");
-	if (rc == 0 && count && spares[count - 1].id >= SPARE_ID_MAX)
-		rc = error_set(p->err, ENOSPC, "the volume has had %u spares; make a new volume",
-			       SPARE_ID_MAX);
-	return rc;
+	if (count && spares[count - 1].id >= SPARE_ID_MAX)
+		return error_set(p->err, ENOSPC, "the volume has had %u spares; make a new volume",
+				 SPARE_ID_MAX);
+	return check_distinct(p);
 }
 
 static int check_spare(struct preparation *p)

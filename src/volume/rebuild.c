@@ -18,6 +18,7 @@
 #include "remapfs/spare.h"
 #include "remapfs/store.h"
 #include "remapfs/volume.h"
+#include "volume/apart.h"
 #include "volume/cross.h"
 #include "volume/parts.h"
 
@@ -94,15 +95,20 @@ static int check_path(struct rebuild *r)
 	return volume_lock(path, 0, &r->lock_fd, r->err);
 }
 
-static int check_not_a_part(struct rebuild *r, const char *part)
+static int check_distinct(struct rebuild *r)
 {
-	struct stat a, b;
+	const struct rebuild_options *o = r->options;
+	struct locations l = {0};
+	int rc = locations_add(&l, "the database", ON_MAIN, o->path, 0, 0);
 
-	if (stat(r->options->path, &a) == 0 && stat(part, &b) == 0 && a.st_dev == b.st_dev &&
-	    a.st_ino == b.st_ino)
-		return error_set(r->err, EINVAL, "'%s' is the volume and a part of it at once; give "
-				 "each its own file", part);
-	return 0;
+	rc = rc < 0 ? rc : locations_add(&l, "main", ON_MAIN, o->main.path, 0, 0);
+	for (size_t i = 0; rc == 0 && i < o->spare_count; i++)
+		rc = locations_add(&l, "spare", ON_MAIN, o->spares[i].path, o->spares[i].offset,
+				   o->spares[i].length);
+	rc = rc < 0 ? out_of_memory(r)
+		    : locations_apart(&l, 1, o->force, "give each the path that it has", r->err);
+	locations_free(&l);
+	return rc;
 }
 
 static int open_main(struct rebuild *r)
@@ -110,7 +116,6 @@ static int open_main(struct rebuild *r)
 	struct file_device_options o = {.role = "main", .read_only = true};
 	int rc = find(r, "main", r->options->main.path, &r->main_path);
 
-	rc = rc < 0 ? rc : check_not_a_part(r, r->main_path);
 	return rc < 0 ? rc : parts_open_device(r->options->parts, r->main_path, &o, &r->main,
 					      r->err);
 }
@@ -140,7 +145,6 @@ static int open_spare(struct rebuild *r, struct part *p)
 	struct device *d;
 	int rc = find(r, "spare", p->spec->path, &p->path);
 
-	rc = rc < 0 ? rc : check_not_a_part(r, p->path);
 	rc = rc < 0 ? rc : parts_open_device(r->options->parts, p->path, &o, &d, r->err);
 	return rc < 0 ? rc : take_spare(r, p, d);
 }
@@ -247,6 +251,9 @@ static int open_all(struct rebuild *r)
 {
 	int rc = check_path(r);
 
+	/* Simulated ones have names that mean nothing here. */
+	if (rc == 0 && !r->options->parts)
+		rc = check_distinct(r);
 	rc = rc < 0 ? rc : open_main(r);
 	for (size_t i = 0; rc == 0 && i < r->options->spare_count; i++) {
 		r->parts[i].spec = &r->options->spares[i];

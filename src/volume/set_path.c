@@ -17,6 +17,7 @@
 #include "remapfs/spare.h"
 #include "remapfs/store.h"
 #include "remapfs/volume.h"
+#include "volume/apart.h"
 #include "volume/cross.h"
 #include "volume/part.h"
 #include "volume/spare_set.h"
@@ -98,25 +99,27 @@ static bool is_same_file(const char *a, const char *b)
 	return x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-/* Of all parts, wherever they are then: spares are told apart by their superblocks. */
+/* Of all members, wherever they are then. */
 static int check_distinct(const struct relocation *r)
 {
+	struct locations l = {0};
+	int rc = locations_add(&l, "the database", ON_MAIN, r->path, 0, 0);
 	size_t count;
 	const struct store_spare *spares = store_spares(r->store, &count);
-	const char *main = path_of(r, ON_MAIN, store_volume(r->store)->main_path);
 
-	for (size_t i = 0; i < count; i++) {
-		const char *path = path_of(r, spares[i].id, spares[i].path);
-
-		if (spare_is_here(&spares[i]) && is_same_file(path, main))
-			return error_set(r->err, EINVAL, "'%s' would be main and spare %u at once; "
-					 "give the path that the other one has now as well", main,
-					 spares[i].id);
-	}
-	if (is_same_file(main, r->path))
-		return error_set(r->err, EINVAL, "'%s' is the volume itself; give the path that main "
-				 "has now", main);
-	return 0;
+	rc = rc < 0 ? rc
+		    : locations_add(&l, "main", ON_MAIN,
+				    path_of(r, ON_MAIN, store_volume(r->store)->main_path), 0, 0);
+	for (size_t i = 0; rc == 0 && i < count; i++)
+		if (spare_is_here(&spares[i]))
+			rc = locations_add(&l, "spare", spares[i].id,
+					   path_of(r, spares[i].id, spares[i].path),
+					   spares[i].offset, spares[i].length);
+	rc = rc < 0 ? error_set(r->err, ENOMEM, "out of memory; end other programs")
+		    : locations_apart(&l, 1, true,
+				      "give the path that each has now", r->err);
+	locations_free(&l);
+	return rc;
 }
 
 /* ---- main ------------------------------------------------------------------------------- */

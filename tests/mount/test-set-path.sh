@@ -29,7 +29,7 @@ bounded remapctl inject "$VOLUME" clear >/dev/null
 say "exchanged"
 names "$second" "$first"
 must_fail 'set-path --main' bounded remapfs "$VOLUME" "$MNT"
-must_fail 'main and spare 1 at once' bounded remapctl set-path "$VOLUME" --main sdb
+must_fail "spare 1 .* and main .* are the same storage" bounded remapctl set-path "$VOLUME" --main sdb
 must_fail 'carries no superblock|is not' bounded remapctl set-path "$VOLUME" --spare 1=sdb
 bounded remapctl set-path "$VOLUME" --main sdb --spare 1=sda
 assert_eq "$(events path_changed)" 2 "path_changed in the history"

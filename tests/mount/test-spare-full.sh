@@ -86,9 +86,9 @@ assert_eq "$(sql 'SELECT free FROM spare_usage')" 0 "free in spare_usage"
 
 say "one more spare, while it is mounted"
 grep -q 'remapctl add-spare' text || fail "status does not name the remedy: $(cat text)"
-must_fail 'is main of this volume' bounded remapctl add-spare "$VOLUME" "$MAIN"
-must_fail 'is a spare of this volume' bounded remapctl add-spare "$VOLUME" "$SPARE"
-must_fail 'is the database of this volume' bounded remapctl add-spare "$VOLUME" "$VOLUME"
+must_fail "spare .* and main .* are the same storage" bounded remapctl add-spare "$VOLUME" "$MAIN"
+must_fail "spare .* and spare 1 .* are the same storage" bounded remapctl add-spare "$VOLUME" "$SPARE"
+must_fail "spare .* and the database .* are the same storage" bounded remapctl add-spare "$VOLUME" "$VOLUME"
 must_fail 'too small' bounded remapctl add-spare "$VOLUME" "$SCRATCH/tiny,size=8K"
 [ ! -e tiny ] || fail "what was refused was made"
 truncate -s 1M carries && mkfs.ext4 -q carries

@@ -313,10 +313,10 @@ static void spares_that_do_not_belong_together(void **state)
 	assert_not_rebuilt(&o, EBADMSG); /* the first is */
 	spares[1].path = at("spare2");
 	o.spare_count = 2;
-	assert_not_rebuilt(&o, EBADMSG); /* one twice */
+	assert_not_rebuilt(&o, EINVAL); /* one twice */
 	o = options(2);
 	o.main.path = at("spare1");
-	assert_not_rebuilt(&o, EBADMSG);
+	assert_not_rebuilt(&o, EINVAL);
 	make_file(at("file"), MAIN_BYTES - 512);
 	o.main.path = at("file");
 	assert_not_rebuilt(&o, EBADMSG);
