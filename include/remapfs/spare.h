@@ -168,8 +168,9 @@ int spare_clear_sequence(struct spare *, slot_t first, uint64_t count, uint64_t 
 /*
  * Makes count descriptors free and keeps what they were, in *ret (the caller
  * frees it), for spare_put_back of the same range. On failure they are put
- * back. Slots of which a descriptor cannot be put back are unconfirmed for good:
- * see below. Errors: those of the device, -ENOMEM.
+ * back. Slots of which a descriptor cannot be put back are unconfirmed for good,
+ * see below; without memory to note them all slots of the spare are, as after
+ * spare_hold. Errors: those of the device, -ENOMEM.
  */
 int spare_take_out(struct spare *, slot_t first, uint64_t count, void **ret);
 int spare_put_back(struct spare *, slot_t first, uint64_t count, const void *taken);

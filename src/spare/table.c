@@ -129,8 +129,8 @@ int spare_put_back(struct spare *s, slot_t first, uint64_t count, const void *ta
 	int rc = exchange(s, first, count, NULL, taken, &done);
 
 	/* While a rebuild does not find them, what they hold must not change. */
-	if (rc < 0)
-		note_described(s, first, count, UINT64_MAX);
+	if (rc < 0 && note_described(s, first, count, UINT64_MAX) < 0)
+		spare_hold(s);
 	return rc;
 }
 

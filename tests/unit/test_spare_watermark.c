@@ -6,12 +6,14 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "disrupt.h"
 #include "remapfs/spare.h"
 #include "spare/spare_impl.h"
 #include "spare_fixture.h"
+#include "starve.h"
 #include "volume/volume_impl.h"
 
 #define MAKE_SURE(call) assert_int_equal(call, 0)
@@ -116,6 +118,42 @@ static void slots_are_unconfirmed_until_a_flush(void **state)
 	assert_int_equal(spare_flush(s), -EIO);
 	assert_true(spare_unconfirmed(s, 21, 1));
 	spare_close(s);
+}
+
+/* A rebuild does not find what is taken out and cannot be put back: it must not change. */
+static void put_back_in_vain(bool without_memory)
+{
+	struct spare *s = open_formatted(&identity);
+	uint32_t sums[8] = {0};
+	void *taken = NULL;
+
+	MAKE_SURE(spare_describe(s, 10, 4, 100, 1, sums));
+	MAKE_SURE(spare_save_table(s));
+	MAKE_SURE(spare_confirm(s, 1));
+	MAKE_SURE(spare_flush(s));
+	/* So many that one more note needs memory. */
+	for (slot_t slot = 100; slot < 116; slot++)
+		MAKE_SURE(spare_describe(s, slot, 1, 500, 2, sums));
+	MAKE_SURE(spare_take_out(s, 10, 4, &taken));
+	assert_false(spare_unconfirmed(s, 10, 4));
+	ram->fail_error[RAM_WRITE] = -EIO;
+	ram->fail_to = SPARE_BYTES;
+	if (without_memory)
+		starve(0);
+	assert_int_equal(spare_put_back(s, 10, 4, taken), -EIO);
+	assert_int_equal(starve_end(), without_memory);
+	free(taken);
+	for (slot_t slot = 10; slot < 14; slot++)
+		assert_true(spare_unconfirmed(s, slot, 1));
+	assert_int_equal(spare_unconfirmed(s, 20, 1), without_memory);
+	spare_close(s);
+}
+
+static void what_cannot_be_put_back_is_not_overwritten(void **state)
+{
+	(void)state;
+	put_back_in_vain(false);
+	put_back_in_vain(true);
 }
 
 static void only_the_named_sequence_is_cleared(void **state)
@@ -308,6 +346,35 @@ static void everything_is_confirmed_at_the_end(void **state)
 	assert_true(spare_confirmed(first_spare()) > sequence);
 }
 
+/* That fails the request, which gives its slots back. */
+static void a_move_without_memory_fails(void **state)
+{
+	uint64_t slots = status_now().free_slots;
+	struct spare *s = first_spare();
+
+	(void)state;
+	bad_sectors(100, 1, FAULT_ON_WRITE);
+	fill_sectors(100, 1, 1);
+	for (unsigned n = 0;; n++) {
+		int rc;
+
+		starve(n);
+		rc = volume_write(volume, buffer, 512, 100 * 512);
+		if (!starve_end()) {
+			assert_int_equal(rc, 0);
+			break;
+		}
+		/* Memory for what is only told may be missing. */
+		if (rc == 0)
+			break;
+		assert_true(rc == -EIO || rc == -ENOMEM);
+		assert_int_equal(status_now().remapped_sectors, 0);
+		assert_int_equal(status_now().free_slots, slots);
+	}
+	assert_true(spare_unconfirmed(s, 0, SPARE_SLOTS_MIN));
+	assert_read(100, 1, 1);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, volume_setup, volume_teardown)
 
 int main(void)
@@ -317,6 +384,7 @@ int main(void)
 		cmocka_unit_test(a_lost_copy_is_written_first),
 		cmocka_unit_test(a_superblock_that_cannot_be_written),
 		cmocka_unit_test(slots_are_unconfirmed_until_a_flush),
+		cmocka_unit_test(what_cannot_be_put_back_is_not_overwritten),
 		cmocka_unit_test(only_the_named_sequence_is_cleared),
 		cmocka_unit_test(being_asked_does_not_set_it_back),
 		TEST(rounds_confirm_those_before),
@@ -325,6 +393,7 @@ int main(void)
 		TEST(what_was_not_recorded_is_not_confirmed),
 		TEST(a_cure_waits_until_that_is_cleared),
 		TEST(everything_is_confirmed_at_the_end),
+		TEST(a_move_without_memory_fails),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
