@@ -215,6 +215,7 @@ static int run_round(struct committer *m, struct change *kept, struct change *li
 {
 	int rc;
 
+	commit_watch(m);
 	describe_all(m, list);
 	for (struct change *c = list; c; c = c->next)
 		take_out(m, c);
@@ -389,9 +390,17 @@ static void watch(struct committer *m)
 	become_idle(m);
 }
 
+/* Milliseconds, at least one. The lock is held, and nobody commits. */
+static unsigned until_watch(const struct committer *m)
+{
+	int64_t left = m->watch_at - now_ms();
+
+	return left < 1 ? 1 : (unsigned)left;
+}
+
 /*
- * Writes what was kept, and tries again each second while that fails; looks
- * after the database as often.
+ * Writes what was kept, and tries again each second while that fails. Looks after
+ * the database while nobody commits; who does looks himself (run_round).
  */
 static void *scribe(void *context)
 {
@@ -409,7 +418,7 @@ static void *scribe(void *context)
 			pthread_cond_wait(&m->idle, &m->lock);
 			continue;
 		}
-		soon = in_ms(1000);
+		soon = in_ms(until_watch(m));
 		if (pthread_cond_timedwait(&m->work, &m->lock, &soon) == ETIMEDOUT && !m->busy)
 			watch(m);
 		rc = 0;

@@ -33,6 +33,7 @@ struct committer {
 	size_t stale_count, stale_room;
 	uint64_t cap; /* there was no memory for a stale one: never confirmed from here on */
 	int64_t failed_since;  /* in now_ms(); see watch.c */
+	int64_t watch_at;      /* in now_ms(): when to look after the database again */
 	unsigned log_refusals; /* how often in a row the log could not be cut */
 
 	pthread_mutex_t lock; /* guards what follows */
@@ -131,8 +132,10 @@ int commit_rows(struct committer *, int (*fn)(void *context, struct store *), vo
  * ---- watch.c: what the committing thread finds out of the database ----
  *
  * commit_outcome: how its last transaction ended; a change of that is told.
- * commit_watch: from time to time, also while nothing is committed.
+ * commit_watch: looks after the database if it is time to. Called before each round,
+ * and also while nothing is committed.
  */
+#define WATCH_MS 500
 void commit_outcome(struct committer *, int rc);
 void commit_watch(struct committer *);
 /* Why it does not commit, and the remedy. */

@@ -1,7 +1,8 @@
 /*
  * Looking after the database: whether it commits, whether it is still where it
  * was opened, and whether its log can shrink. What is found is recorded as soon
- * as that can be; volume_status tells it at once.
+ * as that can be; volume_status tells it at once. It is looked at by time: each
+ * round of the committer does it when it is due, so no load can put it off.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,8 +13,12 @@
 /* SQLite begins the log anew at 4 MiB, unless somebody reads in it. */
 #define LOG_BYTES_MAX (16u << 20)
 
-/* So many times in a row it could not be cut: not somebody who reads and goes. */
-#define LOG_TRIES 2
+/*
+ * So many times in a row it could not be cut: not somebody who reads and goes. One
+ * that grows fast is told of the first time that it is as long as this.
+ */
+#define LOG_TRIES 3
+#define LOG_BYTES_TOLD (2 * LOG_BYTES_MAX)
 
 static void keep_event(struct committer *m, const struct event *event)
 {
@@ -43,12 +48,23 @@ const char *commit_reason(int error, enum store_place place)
 	}
 }
 
+/*
+ * What is committed shall be found by who opens the database without this log. Who
+ * opens another database under our name deletes the log, as SQLite does.
+ */
+static void save_log(struct committer *m)
+{
+	store_empty_log(m->store);
+}
+
 void commit_outcome(struct committer *m, int rc)
 {
 	int error = rc < 0 ? -rc : 0, before = atomic_exchange(&m->error, error);
 	struct event event = {.kind = error ? EVENT_COMMIT_FAILED : EVENT_COMMIT_WORKS,
 			      .error = error};
 
+	if (rc == -ESTALE)
+		save_log(m);
 	if (!error == !before)
 		return;
 	if (error) {
@@ -67,15 +83,11 @@ void commit_outcome(struct committer *m, int rc)
 
 static void watch_place(struct committer *m)
 {
-	enum store_place place = store_place(m->store);
-
-	/*
-	 * What is committed shall be found by who opens it without this log. Who
-	 * opens another database under our name deletes the log, as SQLite does.
-	 */
-	if (place != STORE_IN_PLACE)
-		store_empty_log(m->store);
-	if (place != STORE_IN_PLACE && !atomic_load(&m->error))
+	if (store_place(m->store) == STORE_IN_PLACE)
+		return;
+	if (atomic_load(&m->error))
+		save_log(m);
+	else
 		commit_outcome(m, -ESTALE);
 }
 
@@ -108,13 +120,16 @@ static void watch_log(struct committer *m)
 		m->log_refusals = 0;
 		tell_log(m, false, bytes);
 		atomic_store(&m->log_bytes, store_log_bytes(m->store));
-	} else if (++m->log_refusals >= LOG_TRIES) {
+	} else if (++m->log_refusals >= LOG_TRIES || bytes >= LOG_BYTES_TOLD) {
 		tell_log(m, true, bytes);
 	}
 }
 
 void commit_watch(struct committer *m)
 {
+	if (now_ms() < m->watch_at)
+		return;
+	m->watch_at = now_ms() + WATCH_MS;
 	watch_place(m);
 	watch_log(m);
 }

@@ -5,7 +5,9 @@
 #include "volume_fixture.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -336,7 +338,145 @@ static void a_long_log_is_cut(void **state)
 	assert_int_equal(events("log_shrunk"), 0);
 }
 
+/* ---- while the committer has its hands full ------------------------------------------------ */
+
+#define WRITERS 24
+#define SECTORS_EACH 1300
+/* Half a second after the last look, and a machine that is busy with other things. */
+#define PROMPT_MS 3000
+
+static atomic_bool writing;
+static atomic_uint acknowledged;
+
+/* Each write moves a sector of its own; ends with the slots at the latest. */
+static void *move_sectors(void *context)
+{
+	sector_t first = *(sector_t *)context;
+	void *data = aligned_buffer(512);
+
+	for (sector_t s = first; atomic_load(&writing) && s < first + SECTORS_EACH; s++)
+		if (volume_write(volume, data, 512, s * 512) == 0)
+			atomic_fetch_add(&acknowledged, 1);
+	free(data);
+	return NULL;
+}
+
+struct load {
+	pthread_t threads[WRITERS];
+	sector_t first[WRITERS];
+};
+
+static void begin_load(struct load *l)
+{
+	bad_sectors(0, WRITERS * SECTORS_EACH, FAULT_ON_WRITE);
+	atomic_store(&acknowledged, 0);
+	atomic_store(&writing, true);
+	for (unsigned i = 0; i < WRITERS; i++) {
+		l->first[i] = i * SECTORS_EACH;
+		assert_int_equal(pthread_create(&l->threads[i], NULL, move_sectors, &l->first[i]), 0);
+	}
+}
+
+static void end_load(struct load *l)
+{
+	atomic_store(&writing, false);
+	for (unsigned i = 0; i < WRITERS; i++)
+		pthread_join(l->threads[i], NULL);
+}
+
+static int64_t now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static uint64_t found_alone(void)
+{
+	uint64_t found;
+
+	copy_to("volume", "alone");
+	found = ask_other("alone", "SELECT coalesce(sum(sectors), 0) FROM remap");
+	unlink(at("alone"));
+	unlink(at("alone-wal"));
+	unlink(at("alone-shm"));
+	return found;
+}
+
+static void a_log_that_is_deleted_under_load(void **state)
+{
+	const struct timespec pause = {.tv_nsec = 20 * 1000000};
+	struct volume *v = volume;
+	struct load load;
+	uint64_t found;
+	int64_t begin;
+
+	(void)state;
+	begin_load(&load);
+	while (atomic_load(&acknowledged) < 200)
+		nanosleep(&pause, NULL);
+	assert_int_equal(unlink(at("volume-wal")), 0);
+	begin = now();
+	do {
+		nanosleep(&pause, NULL);
+		found = found_alone();
+	} while (found < atomic_load(&acknowledged) && now() - begin < NOTICED_MS);
+	begin = now() - begin;
+	end_load(&load);
+	print_message("%llu of %u moves were in the database after %lld ms\n",
+		      (unsigned long long)found, atomic_load(&acknowledged), (long long)begin);
+	assert_true(begin < PROMPT_MS);
+	assert_true(found >= atomic_load(&acknowledged));
+	volume = NULL;
+	volume_close(v);
+	open_volume();
+	/* And maybe some that were answered with an error when it was found out. */
+	assert_true(ask_number("SELECT sum(sectors) FROM remap") >= atomic_load(&acknowledged));
+}
+
+/* Nothing is to be waited for where a commit found out. */
+static void what_a_commit_finds_out_is_acted_on_at_once(void **state)
+{
+	(void)state;
+	prepare();
+	assert_false(found_without_the_log());
+	assert_int_equal(unlink(at("volume-wal")), 0);
+	assert_int_equal(write_sectors_of(20, 2, 2), -EIO);
+	assert_true(found_without_the_log());
+	assert_written(10, 4, 3);
+	reopen_after_trouble();
+}
+
+static void a_log_that_cannot_be_cut_is_told_under_load(void **state)
+{
+	sqlite3 *reader, *writer;
+	struct load load;
+	uint64_t bytes;
+
+	(void)state;
+	assert_int_equal(sqlite3_open(at("volume"), &reader), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(reader, "BEGIN; SELECT count(*) FROM history", NULL, NULL,
+				      NULL), SQLITE_OK);
+	begin_load(&load);
+	assert_int_equal(sqlite3_open(at("volume"), &writer), SQLITE_OK);
+	sqlite3_busy_timeout(writer, 20000);
+	lengthen_the_log(writer, 17 * MiB);
+	sqlite3_close(writer);
+	for (int64_t begin = now(); !log_is_stuck() && now() - begin < NOTICED_MS;)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	bytes = status_now().log_bytes;
+	end_load(&load);
+	sqlite3_close(reader);
+	print_message("told of at %llu MiB, %u sectors had moved\n",
+		      (unsigned long long)(bytes >> 20), atomic_load(&acknowledged));
+	assert_true(bytes > 16 * MiB && bytes < 100 * MiB);
+	assert_true(comes_true(log_is_short));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, volume_setup, volume_teardown)
+#define TEST_LARGE(f)                                                                     \
+	cmocka_unit_test_setup_teardown(f, volume_setup_large_spare, volume_teardown)
 
 int main(void)
 {
@@ -352,6 +492,9 @@ int main(void)
 		TEST(an_index_that_is_deleted),
 		TEST(a_reader_that_never_ends_is_told),
 		TEST(a_long_log_is_cut),
+		TEST_LARGE(a_log_that_is_deleted_under_load),
+		TEST(what_a_commit_finds_out_is_acted_on_at_once),
+		TEST_LARGE(a_log_that_cannot_be_cut_is_told_under_load),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -75,6 +75,11 @@ int volume_setup(void **state)
 	return scratch_setup(state) < 0 ? -1 : set_up(512, 1 * MiB, 0);
 }
 
+int volume_setup_large_spare(void **state)
+{
+	return scratch_setup(state) < 0 ? -1 : set_up(512, MAIN_BYTES + 1 * MiB, 0);
+}
+
 int volume_setup_4096(void **state)
 {
 	return scratch_setup(state) < 0 ? -1 : set_up(4096, 4 * MiB, 0);

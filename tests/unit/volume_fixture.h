@@ -20,6 +20,8 @@ extern uint8_t *buffer; /* 2 MiB, aligned */
 /* For cmocka: a scratch directory with an open volume of 512 (4096) byte sectors. */
 int volume_setup(void **state);
 int volume_setup_4096(void **state);
+/* The same as the first, with room for all of main on the spare. */
+int volume_setup_large_spare(void **state);
 /* The same with two spares, the first of them as small as can be. */
 int volume_setup_small_spare(void **state);
 int volume_teardown(void **state);
