@@ -19,3 +19,18 @@ CREATE TABLE main_place (
   "offset" INTEGER PRIMARY KEY CHECK ("offset" >= 0), -- bytes; the place has 4096, or ends with main
   digest   INTEGER NOT NULL -- XXH3-64 of them; 0: all are zero
 ) STRICT;
+
+-- ---- History, when the clock goes back ------------------------------------------
+
+-- The order of history is that of its ids; a row's time is what the clock said.
+-- A clock that is less than a minute behind the newest row was adjusted: the row
+-- gets that one's time. A clock that is further behind was ahead before, or is
+-- wrong now: a row 'clock_back' says so, with both times, and it and all that
+-- follow have the clock's time again. So times go back nowhere but at such a row.
+
+DROP TRIGGER history_in_order;
+
+CREATE TRIGGER history_in_order BEFORE INSERT ON history
+WHEN NEW.at IS NOT strftime('%Y-%m-%dT%H:%M:%fZ', NEW.at)
+  OR (NEW.event <> 'clock_back' AND NEW.at < (SELECT at FROM history ORDER BY id DESC LIMIT 1))
+BEGIN SELECT RAISE(ABORT, 'history is in the order of time, as YYYY-MM-DDTHH:MM:SS.SSSZ'); END;

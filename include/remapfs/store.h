@@ -353,6 +353,7 @@ enum event_kind {
 	EVENT_SCRUB_RESUMED,
 	EVENT_SCRUB_DONE,      /* everything has been read: what was found */
 	EVENT_MAIN_CHANGED,    /* something else wrote to main since the last close */
+	EVENT_CLOCK_BACK,      /* made by store_add_event: the clock is behind the newest row */
 };
 
 struct event {

@@ -61,7 +61,8 @@ static int add_event(void *context, const char *const *values)
 	count_kind(e, values[HISTORY_EVENT]);
 	if (!e->first)
 		e->first = at;
-	if (at >= e->now - RATE_WINDOW_S)
+	/* Not what a clock that was ahead has dated. */
+	if (at >= e->now - RATE_WINDOW_S && at <= e->now + CLOCK_SLACK_S)
 		e->consumed += slots_of(values);
 	if (strcmp(values[HISTORY_EVENT], "scrub_done") == 0)
 		strncpy(e->scrubbed, values[HISTORY_AT], sizeof(e->scrubbed) - 1);

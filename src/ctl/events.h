@@ -11,6 +11,7 @@
 
 /* How far back the rate of new remaps is measured, and how much of that it takes. */
 #define RATE_WINDOW_S (30 * 86400)
+#define CLOCK_SLACK_S 60 /* what is dated later than that was dated by a clock that was ahead */
 #define RATE_LEAST_S 86400
 
 struct event_kind_count {

@@ -41,15 +41,23 @@ static const char *const names[] = {
 	[EVENT_SCRUB_RESUMED] = "scrub_resumed",
 	[EVENT_SCRUB_DONE] = "scrub_done",
 	[EVENT_MAIN_CHANGED] = "main_changed",
+	[EVENT_CLOCK_BACK] = "clock_back",
 };
+
+/* A row of its own where the clock has gone back, so that what follows has its time. */
+static int tell_clock(struct store *s)
+{
+	return store_run(s, store_bind(s, SQL_HISTORY_CLOCK_BACK, "t", names[EVENT_CLOCK_BACK]));
+}
 
 int store_add_event(struct store *s, const struct event *e)
 {
 	/* Columns that say nothing stay NULL, not 0. */
 	sqlite3_stmt *insert = store_statement(s, SQL_HISTORY_INSERT);
+	int rc = insert ? tell_clock(s) : store_errno(s);
 
-	if (!insert)
-		return store_errno(s);
+	if (rc < 0)
+		return rc;
 	sqlite3_bind_text(insert, 1, names[e->kind], -1, SQLITE_STATIC);
 	if (e->sectors > 0) {
 		sqlite3_bind_int64(insert, 2, (sqlite3_int64)e->sector);

@@ -68,7 +68,13 @@ static const char *const sql[SQL_COUNT] = {
 			      " spare_id = ?1 AND slot <= ?2), 0) AND slot + slots > ?2"
 			      " ORDER BY slot LIMIT 1",
 	[SQL_BAD_SLOTS] = "SELECT spare_id, slot, slots FROM bad_slot ORDER BY spare_id, slot",
-	/* The clock may have been set back: history stays in order all the same. */
+	/* Nothing, unless the clock is a minute or more behind the newest row: schema/4.sql. */
+	[SQL_HISTORY_CLOCK_BACK] = "INSERT INTO history (at, event, detail) SELECT " NOW ", ?1, 'the"
+				   " row before this one has the time ' || at || ', and the clock"
+				   " says ' || " NOW " || ': times before this row may be wrong'"
+				   " FROM (SELECT at FROM history ORDER BY id DESC LIMIT 1)"
+				   " WHERE at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+60 seconds')",
+	/* A clock that was adjusted by less leaves history in order. */
 	[SQL_HISTORY_INSERT] = "INSERT INTO history (at, event, main_sector, sectors, spare_id,"
 			       " slot, error, detail) VALUES (max(" NOW ", coalesce((SELECT at FROM"
 			       " history ORDER BY id DESC LIMIT 1), '')), ?, ?, ?, ?, ?, ?, ?)",

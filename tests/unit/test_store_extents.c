@@ -391,23 +391,54 @@ static void history_only_grows(void **state)
 	assert_string_equal(sql_text("SELECT group_concat(id || event) FROM history"), "1created");
 }
 
-/* The clock may be set back while a volume is open. */
-static void events_stay_in_order(void **state)
+#define NOW_IS(modifier) "strftime('%Y-%m-%dT%H:%M:%fZ', 'now'" modifier ")"
+#define LAST_AT "(SELECT at FROM history ORDER BY id DESC LIMIT 1)"
+
+static void add_events(unsigned count)
 {
 	struct event e = {.kind = EVENT_OPENED};
-	struct store *s;
+	struct store *s = open_mode(STORE_WRITE);
 
+	assert_int_equal(store_begin(s), 0);
+	for (unsigned i = 0; i < count; i++)
+		assert_int_equal(store_add_event(s, &e), 0);
+	assert_int_equal(store_commit(s), 0);
+	store_close(s);
+}
+
+/* A clock that was adjusted. */
+static void events_stay_in_order(void **state)
+{
+	(void)state;
+	store_close(open_new());
+	assert_int_equal(sql("INSERT INTO history (at, event) VALUES (" NOW_IS(", '+40 seconds'") ", "
+			     "'from the future')"), SQLITE_OK);
+	add_events(3);
+	assert_string_equal(sql_text("SELECT group_concat(event) FROM history"),
+			    "created,from the future,opened,opened,opened");
+	assert_string_equal(sql_text("SELECT count(DISTINCT at) FROM history"), "2");
+}
+
+/* One that was years ahead while something was recorded: no row after that is like it. */
+static void a_clock_that_went_back_is_told_once(void **state)
+{
 	(void)state;
 	store_close(open_new());
 	assert_int_equal(sql("INSERT INTO history (at, event) VALUES ('2999-01-01T00:00:00.000Z', "
 			     "'from the future')"), SQLITE_OK);
-	s = open_mode(STORE_WRITE);
-	assert_int_equal(store_begin(s), 0);
-	assert_int_equal(store_add_event(s, &e), 0);
-	assert_int_equal(store_commit(s), 0);
-	store_close(s);
-	assert_string_equal(sql_text("SELECT at FROM history ORDER BY id DESC LIMIT 1"),
-			    "2999-01-01T00:00:00.000Z");
+	add_events(2);
+	add_events(1);
+	assert_string_equal(sql_text("SELECT group_concat(event) FROM history"),
+			    "created,from the future,clock_back,opened,opened,opened");
+	assert_string_equal(sql_text("SELECT " LAST_AT " BETWEEN " NOW_IS(", '-1 hour'") " AND "
+				     NOW_IS("")), "1");
+	assert_string_equal(sql_text("SELECT count(*) FROM history WHERE event = 'clock_back' AND "
+				     "detail LIKE '%2999-01-01T00:00:00.000Z%'"), "1");
+	/* Others still cannot put a row before those that are there. */
+	assert_sql_fails("INSERT INTO history (at, event) VALUES ('2001-01-01T00:00:00.000Z', 'x')");
+	assert_string_equal(sql_text("SELECT count(*) FROM (SELECT at, event, lag(at) OVER (ORDER BY id) "
+				     "AS before FROM history) WHERE at < before AND event <> 'clock_back'"),
+			    "0");
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
@@ -426,6 +457,7 @@ int main(void)
 		TEST(bad_rows_are_impossible),
 		TEST(history_only_grows),
 		TEST(events_stay_in_order),
+		TEST(a_clock_that_went_back_is_told_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
