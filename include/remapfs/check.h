@@ -7,6 +7,7 @@
 
 #include "remapfs/error.h"
 #include "remapfs/extent.h"
+#include "remapfs/trouble.h"
 
 struct volume_parts;
 struct store;
@@ -68,12 +69,12 @@ struct check_result {
 int volume_check(const struct check_options *, struct check_result *ret, struct error *err);
 
 /*
- * Whether an opening would refuse the volume at first sight: a spare that is
- * another one, a database older than its spares, rows that were changed behind its
- * back. Reads the superblocks and all rows, changes nothing, waits for nobody; what
- * somebody uses just then is not looked at. For a volume that no daemon serves.
- * -EUCLEAN, -EBADMSG, or those of file_device_open; err has the line.
+ * Lists why an opening would refuse the volume at first sight: main or a spare that
+ * is not there, a spare that is another one, a database older than its spares, rows
+ * that were changed behind its back. Reads the superblocks and all rows, changes
+ * nothing, waits for nobody; what somebody uses just then is not looked at. For a
+ * volume that no daemon serves.
  */
-int volume_look(struct store *, struct error *err);
+void volume_look(struct store *, struct troubles *);
 
 #endif

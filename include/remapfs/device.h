@@ -48,6 +48,11 @@ struct device_ops {
 	 * ask this one. The operation itself may be NULL: it is the device.
 	 */
 	struct device *(*stand_in)(struct device *, uint64_t offset, uint64_t length);
+	/*
+	 * 0, or why it is certain that the device is not what was opened, without I/O that
+	 * would wake a disk. -ENODEV: it is shorter or was removed. NULL: cannot be told.
+	 */
+	int (*present)(struct device *);
 	/* For device_queue. NULL: the device has no descriptor to queue I/O on. */
 	const struct device_queue_ops *queued;
 };
@@ -102,6 +107,11 @@ static inline int device_next_data(struct device *d, uint64_t offset, uint64_t *
 static inline struct device *device_stand_in(struct device *d, uint64_t offset, uint64_t length)
 {
 	return d->ops->stand_in ? d->ops->stand_in(d, offset, length) : d;
+}
+
+static inline int device_present(struct device *d)
+{
+	return d->ops->present ? d->ops->present(d) : 0;
 }
 
 /* NULL is allowed. */

@@ -111,12 +111,32 @@ void spare_release(struct spare *, slot_t first, uint64_t count);
 int spare_take(struct spare *, slot_t first, uint64_t count);
 void spare_mark_bad(struct spare *, slot_t first, uint64_t count);
 
+/* Gravest last. All but SPARE_WELL: no slot is handed out; what is there is still served. */
+enum spare_health {
+	SPARE_WELL,
+	SPARE_NO_ROOM, /* the file system that holds it is full */
+	SPARE_FAILING, /* it answers, and does not take what it is given; for good */
+	SPARE_AWAY,    /* it does not answer */
+	SPARE_GONE,    /* nor will it under this descriptor: it was removed, or cut short */
+};
+
+/* It is no better than that, for error (positive). Whether that is new. */
+bool spare_fail(struct spare *, enum spare_health, int error);
+enum spare_health spare_health(const struct spare *);
+int spare_error(const struct spare *); /* of the last spare_fail that was new */
+bool spare_failed(const struct spare *); /* it is not SPARE_WELL */
+
+/* 0, or why the device is certainly not what was opened. No I/O: see device.h. */
+int spare_look(struct spare *);
 /*
- * No slot is handed out any more; what is there is still served. Sticky.
- * Whether that is new.
+ * Tries a spare without room, or that does not answer, again: whether it is better.
+ * It must have room where it had none, and be as it was last written.
  */
-bool spare_fail(struct spare *);
-bool spare_failed(const struct spare *);
+bool spare_recover(struct spare *);
+
+/* For messages. -ENOMEM. Before the spare is shared. */
+int spare_set_path(struct spare *, const char *path);
+const char *spare_path(const struct spare *); /* "" where none was told */
 
 /* SPARE_ACTIVE at first. In the others, too, no slot is handed out. */
 void spare_set_state(struct spare *, enum spare_state);

@@ -22,6 +22,7 @@
 #include "remapfs/extent.h"
 #include "remapfs/parse.h"
 #include "remapfs/store.h"
+#include "remapfs/trouble.h"
 
 #include <stdatomic.h>
 #include <stddef.h>
@@ -313,14 +314,14 @@ void volume_scrub_look(struct volume *, struct volume_scrub *ret);
 int volume_reload_faults(struct volume *);
 
 struct volume_status {
-	/* What stands in the way of the promise, gravest first; "" when nothing. */
-	char trouble[240];
+	struct troubles troubles; /* contract 13 */
 	bool main_failed;   /* main did not answer when it was last tried */
 	bool flush_failed;  /* a flush failed since it was opened: fsync fails */
 	bool commit_failed; /* the last commit failed, or could only fail */
 	int commit_error;   /* positive errno of that; 0: it did not */
 	bool misplaced;     /* the database is not at its path, or another one is */
-	bool spares_full;   /* the last sector that had to move found no slot */
+	bool main_full;     /* the file system that holds main had no room */
+	uint64_t slots_needed, slots_found; /* by the last write that found too few; 0: none */
 	bool main_direct;   /* main is read and written past the page cache */
 	char stuck[200];    /* why a retiring spare cannot be emptied; "": it can */
 	uint64_t faults;    /* sectors with a simulated fault in force */
@@ -332,6 +333,14 @@ struct volume_status {
 };
 /* Takes no lock that I/O holds: answers while every request is stuck. */
 void volume_status(struct volume *, struct volume_status *ret);
+
+struct volume_spare_status {
+	spare_id_t id;
+	uint64_t free; /* slots that can be given out now */
+	enum volume_state health;
+};
+/* Of one spare after the other, in the order of their numbers; false: i is past the last. */
+bool volume_spare_status(struct volume *, size_t i, struct volume_spare_status *ret);
 
 /* ---- making one ------------------------------------------------------------- */
 

@@ -3,7 +3,7 @@
 
 #include "ctl/color.h"
 
-#include <errno.h>
+#include <ctype.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -35,7 +35,7 @@ static const char help_text[] =
 struct finding_line {
 	enum doctor_result result;
 	const char *check;
-	struct error text; /* with the remedy at its end */
+	char text[700];     /* with the remedy at its end */
 	const char *remedy; /* in text; NULL: none */
 };
 
@@ -70,7 +70,7 @@ void doctor_find(struct doctor *doctor, enum doctor_result result, const char *c
 		 const char *format, ...)
 {
 	struct finding_line *f = &doctor->finding[doctor->count];
-	char text[sizeof(f->text.text)], *split;
+	char text[sizeof(f->text)], *split;
 	va_list args;
 
 	if (result > doctor->worst)
@@ -80,8 +80,9 @@ void doctor_find(struct doctor *doctor, enum doctor_result result, const char *c
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	error_set(&f->text, EINVAL, "%s", text);
-	split = result == DOCTOR_PASS ? NULL : find_last(f->text.text, "; ");
+	for (size_t i = 0; i < sizeof(text); i++)
+		f->text[i] = iscntrl((unsigned char)text[i]) && text[i] ? '?' : text[i];
+	split = result == DOCTOR_PASS ? NULL : find_last(f->text, "; ");
 	if (split)
 		*split = 0;
 	f->remedy = split ? split + 2 : NULL;
@@ -99,7 +100,7 @@ static void print_text(const struct doctor *doctor)
 
 		printf("%s%s%s  %-13s %s\n", doctor->color ? results[f->result].color : "",
 		       results[f->result].name, doctor->color ? "\033[0m" : "", f->check,
-		       f->text.text);
+		       f->text);
 		if (f->remedy)
 			printf("%20s-> %s\n", "", f->remedy);
 	}
@@ -114,7 +115,7 @@ static json_t *findings_json(const struct doctor *doctor)
 
 		json_array_append_new(
 		    array, json_pack("{s:s, s:s, s:o, s:o}", "check", f->check, "result",
-				     results[f->result].key, "text", json_text(f->text.text),
+				     results[f->result].key, "text", json_text(f->text),
 				     "remedy", f->remedy ? json_text(f->remedy) : json_null()));
 	}
 	return array;
@@ -144,7 +145,8 @@ static void look_at_volume(struct doctor *doctor, const char *path)
 		return;
 	}
 	doctor_places(doctor, &status);
-	doctor_spares(doctor, &status);
+	if (status.store)
+		doctor_spares(doctor, &status);
 	status_close(&status);
 }
 

@@ -11,16 +11,21 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* What is pending has a line of its own. */
+static void tell_trouble(struct doctor *doctor, const struct trouble *t)
+{
+	if (t->state == VOLUME_OK)
+		doctor_find(doctor, DOCTOR_WARN, "state", "%s; %s", t->cause, t->remedy);
+	else if (t->state != VOLUME_PENDING)
+		doctor_find(doctor, DOCTOR_FAIL, "state", "%s: %s; %s", volume_state_name(t->state),
+			    t->cause, t->remedy);
+}
+
 static void look_at_state(struct doctor *doctor, const struct status *s)
 {
-	if (strcmp(s->state, "failed") == 0)
-		doctor_find(doctor, DOCTOR_FAIL, "state", "%s%s", s->trouble.text,
-			    strstr(s->trouble.text, "; ") ? "" : "; see 'remapctl history', repair "
-			    "that, and mount anew");
-	else if (strcmp(s->state, "full") == 0)
-		doctor_find(doctor, DOCTOR_FAIL, "state", "%.400s; add one with 'remapctl "
-			    "add-spare'", s->trouble.text);
-	else
+	for (size_t i = 0; i < s->troubles.count; i++)
+		tell_trouble(doctor, &s->troubles.all[i]);
+	if (s->state < VOLUME_FULL)
 		doctor_find(doctor, DOCTOR_PASS, "state", "main, spares and database are there");
 	if (s->totals.pending_sectors)
 		doctor_find(doctor, DOCTOR_WARN, "pending", "%" PRIu64 " sector%s %s lost: reading "
@@ -37,6 +42,11 @@ static void look_at_state(struct doctor *doctor, const struct status *s)
 
 static void look_at_daemon(struct doctor *doctor, const struct status *s)
 {
+	if (daemon_number(s, "worker_deaths"))
+		doctor_find(doctor, DOCTOR_WARN, "daemon", "the worker died %" PRIu64 " time%s since the "
+			    "mount, and was replaced; see 'remapctl history' and the system log, and "
+			    "report it", daemon_number(s, "worker_deaths"),
+			    plural(daemon_number(s, "worker_deaths")));
 	if (s->no_daemon && s->out_of_reach)
 		doctor_find(doctor, DOCTOR_FAIL, "daemon", "none runs, though the volume is still "
 			    "mounted; do what the state says");
@@ -46,8 +56,6 @@ static void look_at_daemon(struct doctor *doctor, const struct status *s)
 	else if (s->no_daemon)
 		doctor_find(doctor, DOCTOR_NOTE, "daemon", "the volume is not mounted, and less "
 			    "can be told; mount it with 'remapfs VOLUME MOUNTPOINT'");
-	else
-		doctor_find(doctor, DOCTOR_WARN, "daemon", "%s", s->daemon_error.text);
 }
 
 static const char *main_remedy(int code)
@@ -152,6 +160,8 @@ void doctor_places(struct doctor *doctor, const struct status *s)
 
 	look_at_state(doctor, s);
 	look_at_daemon(doctor, s);
+	if (!s->store)
+		return;
 	look_at_main(doctor, s);
 	look_at_loops(doctor, s);
 	if (disks_of(s->volume->main_path, &main) < 0)

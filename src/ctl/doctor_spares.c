@@ -73,11 +73,37 @@ static void look_at_rate(struct doctor *doctor, const struct status *s, const st
 			    "%.3g slots a day go (of late): the spares last %.0f days", rate, days);
 }
 
-static void look_at_scrub(struct doctor *doctor, const struct events *events)
+/* One that has begun tells more than those that ended. */
+static bool tell_begun_scrub(struct doctor *doctor, const struct status *s)
+{
+	const json_t *scrub = json_object_get(s->daemon, "scrub");
+	uint64_t bytes = s->volume->main_sectors * s->volume->sector_size;
+	uint64_t done = s->scrub.sector * s->volume->sector_size;
+	double percent;
+
+	if (scrub)
+		done = (uint64_t)json_integer_value(json_object_get(scrub, "done"));
+	percent = (double)done * 100 / (double)bytes;
+	if (s->scrub.state == SCRUB_RUNNING && s->daemon)
+		doctor_find(doctor, DOCTOR_PASS, "scrub", "a scrub is under way: %.1f%% is read", percent);
+	else if (s->scrub.state == SCRUB_RUNNING)
+		doctor_find(doctor, DOCTOR_NOTE, "scrub", "a scrub was interrupted at %.1f%%; it goes on "
+			    "at the next mount", percent);
+	else if (s->scrub.state == SCRUB_PAUSED)
+		doctor_find(doctor, DOCTOR_NOTE, "scrub", "a scrub is paused at %.1f%%; 'remapctl scrub "
+			    "VOLUME resume'", percent);
+	else
+		return false;
+	return true;
+}
+
+static void look_at_scrub(struct doctor *doctor, const struct status *s, const struct events *events)
 {
 	time_t at = event_time(events->scrubbed);
 	long days = at ? (long)((events->now - at) / 86400) : 0;
 
+	if (tell_begun_scrub(doctor, s))
+		return;
 	if (!at)
 		doctor_find(doctor, DOCTOR_NOTE, "scrub", "the history tells of no scrub: bad "
 			    "sectors that nobody reads are not found; 'remapctl scrub' once in a "
@@ -103,7 +129,7 @@ void doctor_spares(struct doctor *doctor, const struct status *s)
 		doctor_find(doctor, DOCTOR_FAIL, "history", "%s", err.text);
 	} else {
 		look_at_rate(doctor, s, &events);
-		look_at_scrub(doctor, &events);
+		look_at_scrub(doctor, s, &events);
 	}
 	doctor_find(doctor, DOCTOR_NOTE, "flush", "whether a disk keeps what it says it flushed "
 		    "cannot be told from here; where power may fail, use disks with power-loss "

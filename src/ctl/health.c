@@ -25,8 +25,8 @@ static const char help_text[] =
     "     --mounted             CRITICAL when no daemon runs\n"
     " -h, --help                display this help\n"
     "\n"
-    "A state 'failed' or 'full' of remapctl status is CRITICAL. A daemon that does not\n"
-    "answer, and simulated faults, are WARNING.\n"
+    "A state 'failed' or 'full' of remapctl status is CRITICAL, as is a daemon that does\n"
+    "not answer within 5 s. Simulated faults are WARNING.\n"
     "\n"
     "Exit status:\n"
     " 0  OK\n"
@@ -46,7 +46,7 @@ struct limits {
 
 struct verdict {
 	enum health health;
-	char text[800]; /* everything that is wrong */
+	char text[4000]; /* everything that is wrong */
 };
 
 /* ---- judging ---------------------------------------------------------------- */
@@ -75,10 +75,22 @@ static double percent_free(const struct status *s)
 	return s->slots ? (double)s->free_slots * 100 / (double)s->slots : 0;
 }
 
+/* The pending sectors have limits of their own. */
+static void judge_trouble(struct verdict *v, const struct status *s, size_t i)
+{
+	enum volume_state state = s->troubles.all[i].state;
+	struct trouble_text text = trouble_text(&s->troubles, i);
+
+	if (state == VOLUME_OK)
+		find(v, HEALTH_WARNING, "%s", text.text);
+	else if (state != VOLUME_PENDING)
+		find(v, HEALTH_CRITICAL, "%s: %s", volume_state_name(state), text.text);
+}
+
 static void judge_state(struct verdict *v, const struct status *s)
 {
-	if (strcmp(s->state, "failed") == 0 || strcmp(s->state, "full") == 0)
-		find(v, HEALTH_CRITICAL, "%s: %.400s", s->state, s->trouble.text);
+	for (size_t i = 0; i < s->troubles.count; i++)
+		judge_trouble(v, s, i);
 	if (s->totals.faults)
 		find(v, HEALTH_WARNING, "%" PRIu64 " sector%s %s simulated as bad",
 		     s->totals.faults, plural(s->totals.faults), is_or_are(s->totals.faults));
@@ -111,8 +123,6 @@ static void judge_daemon(struct verdict *v, const struct status *s, const struct
 {
 	if (s->no_daemon && limits->mounted)
 		find(v, HEALTH_CRITICAL, "the volume is not mounted");
-	else if (!s->daemon && !s->no_daemon)
-		find(v, HEALTH_WARNING, "%.300s", s->daemon_error.text);
 }
 
 /* ---- telling ---------------------------------------------------------------- */
@@ -149,7 +159,8 @@ static int tell(const struct status *s, const struct limits *limits)
 	struct verdict v = {0};
 
 	judge_state(&v, s);
-	judge_free(&v, s, limits);
+	if (s->store)
+		judge_free(&v, s, limits);
 	judge_pending(&v, s, limits);
 	judge_daemon(&v, s, limits);
 	printf("REMAPFS %s - ", health_names[v.health]);
@@ -159,7 +170,10 @@ static int tell(const struct status *s, const struct limits *limits)
 		printf("%" PRIu64 " remapped, %" PRIu64 " of %" PRIu64 " slots free%s",
 		       s->totals.remapped_sectors, s->free_slots, s->slots,
 		       s->no_daemon ? ", not mounted" : "");
-	print_figures(s, limits);
+	if (s->store)
+		print_figures(s, limits);
+	else
+		putchar('\n');
 	return (int)v.health;
 }
 
@@ -167,15 +181,14 @@ static int judge_volume(const char *path, const struct limits *limits)
 {
 	struct status status;
 	struct error err = {0};
-	int code, rc = status_open(path, &status, &err);
+	int code;
 
-	if (rc) {
-		/* A monitor shows what is on standard output. That it was moved a daemon says. */
-		code = rc == -ESTALE ? HEALTH_CRITICAL : HEALTH_UNKNOWN;
-		printf("REMAPFS %s - ", health_names[code]);
+	if (status_open(path, &status, &err)) {
+		/* A monitor shows what is on standard output. */
+		printf("REMAPFS %s - ", health_names[HEALTH_UNKNOWN]);
 		print_text(err.text);
 		putchar('\n');
-		return code;
+		return HEALTH_UNKNOWN;
 	}
 	code = tell(&status, limits);
 	status_close(&status);

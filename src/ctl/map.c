@@ -243,6 +243,11 @@ static int show(const char *path, const struct map_options *options)
 
 	if (status_open(path, &map.status, &err))
 		return refuse(&err);
+	if (!map.status.store) {
+		rc = refuse_text("%s", trouble_text(&map.status.troubles, 0).text);
+		status_close(&map.status);
+		return rc;
+	}
 	rc = make_cells(&map);
 	if (rc)
 		rc = refuse_store(map.status.path, rc);

@@ -79,20 +79,44 @@ static int print_info(const struct metrics *m)
 	return 0;
 }
 
-static void print_volume(const struct metrics *m)
+static int print_trouble(const struct metrics *m, const struct trouble *t)
 {
-	static const char *const states[] = {"ok", "pending", "full", "failed"};
+	CLEANUP_FREE char *cause = escape_label(t->cause), *remedy = escape_label(t->remedy);
+	CLEANUP_FREE char *labels = NULL;
+
+	if (!cause || !remedy ||
+	    asprintf(&labels, ",state=\"%s\",spare=\"%.0" PRIu32 "\",cause=\"%s\",remedy=\"%s\"",
+		     volume_state_name(t->state), t->spare, cause, remedy) < 0)
+		return -ENOMEM;
+	sample(m, "remapfs_volume_trouble", labels, 1);
+	return 0;
+}
+
+static int print_state(const struct metrics *m)
+{
 	const struct status *s = m->status;
-	uint32_t sector_size = s->volume->sector_size;
+	int rc = 0;
 
 	family(m, "remapfs_volume_state", "gauge",
 	       "1 for the state that the volume is in, 0 for the others.");
-	for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++) {
+	for (enum volume_state state = VOLUME_OK; state <= VOLUME_FAILED; state++) {
 		char labels[32];
 
-		snprintf(labels, sizeof(labels), ",state=\"%s\"", states[i]);
-		sample(m, "remapfs_volume_state", labels, strcmp(s->state, states[i]) == 0);
+		snprintf(labels, sizeof(labels), ",state=\"%s\"", volume_state_name(state));
+		sample(m, "remapfs_volume_state", labels, s->state == state);
 	}
+	family(m, "remapfs_volume_trouble", "gauge",
+	       "One sample for each thing that is wrong, with its cause and its remedy; always 1.");
+	for (size_t i = 0; i < s->troubles.count && rc == 0; i++)
+		rc = print_trouble(m, &s->troubles.all[i]);
+	return rc;
+}
+
+static void print_volume(const struct metrics *m)
+{
+	const struct status *s = m->status;
+	uint32_t sector_size = s->volume->sector_size;
+
 	single(m, "remapfs_main_size_bytes", "gauge", "Size of main.",
 	       s->volume->main_sectors * sector_size);
 	single(m, "remapfs_sector_size_bytes", "gauge", "Size of a sector and of a slot.",
@@ -131,6 +155,16 @@ static uint64_t bad_of(const struct status *s, size_t i)
 	return s->bad[i];
 }
 
+static uint64_t free_of(const struct status *s, size_t i)
+{
+	return s->free[i];
+}
+
+static uint64_t works_of(const struct status *s, size_t i)
+{
+	return s->health[i] == VOLUME_OK;
+}
+
 static char *spare_labels(const struct store_spare *spare)
 {
 	CLEANUP_FREE char *path = escape_label(spare->path);
@@ -155,7 +189,9 @@ static int print_spares(const struct metrics *m)
 			    used_of);
 		print_slots(m, labels, "remapfs_spare_bad_slots", "Slots that failed.", bad_of);
 		print_slots(m, labels, "remapfs_spare_free_slots", "Slots that can be lent.",
-			    status_free_of);
+			    free_of);
+		print_slots(m, labels, "remapfs_spare_works", "Whether the spare does what is asked.",
+			    works_of);
 	}
 	for (size_t i = 0; i < made; i++)
 		free(labels[i]);
@@ -187,6 +223,8 @@ static void print_daemon(const struct metrics *m)
 	    {"writes", "remapfs_writes_total", "Write requests since the volume was mounted."},
 	    {"errors", "remapfs_errors_total", "Requests that failed since it was mounted."},
 	    {"commits", "remapfs_commits_total", "Commits of the map since it was mounted."},
+	    {"worker_deaths", "remapfs_worker_deaths_total",
+	     "Deaths of the worker since it was mounted."},
 	};
 	const struct status *s = m->status;
 
@@ -200,18 +238,25 @@ static void print_daemon(const struct metrics *m)
 		       daemon_number(s, "map_bytes"));
 }
 
+static int print_database(const struct metrics *m, const struct events *events)
+{
+	int rc = print_info(m);
+
+	if (rc < 0)
+		return rc;
+	print_volume(m);
+	rc = print_spares(m);
+	return rc < 0 ? rc : print_events(m, events);
+}
+
 static int print_all(struct metrics *m, const struct events *events)
 {
 	int rc;
 
 	m->volume = escape_label(m->status->path);
-	rc = m->volume ? print_info(m) : -ENOMEM;
-	if (rc == 0) {
-		print_volume(m);
-		rc = print_spares(m);
-	}
-	if (rc == 0)
-		rc = print_events(m, events);
+	rc = m->volume ? print_state(m) : -ENOMEM;
+	if (rc == 0 && m->status->store)
+		rc = print_database(m, events);
 	if (rc == 0)
 		print_daemon(m);
 	free(m->volume);
@@ -224,7 +269,7 @@ static int put(const struct status *status, const char *path, struct error *err)
 	CLEANUP_FREE char *text = NULL;
 	struct events events;
 	size_t size;
-	int rc = events_read(status->store, time(NULL), &events, err);
+	int rc = status->store ? events_read(status->store, time(NULL), &events, err) : 0;
 
 	if (rc)
 		return rc;
@@ -261,6 +306,6 @@ int run_metrics(int argc, char **argv)
 	if (status_open(argv[optind], &status, &err))
 		return refuse(&err);
 	rc = put(&status, path, &err);
-	status_close(&status);
-	return rc ? refuse(&err) : EXIT_DONE;
+	rc = rc ? refuse(&err) : EXIT_DONE;
+	return rc | status_end(&status);
 }

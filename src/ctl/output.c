@@ -20,7 +20,8 @@ static bool is_same(const struct stat *st, const char *path, const char *suffix)
 static bool belongs_to(const struct stat *st, const struct status *status)
 {
 	if (is_same(st, status->path, "") || is_same(st, status->path, "-wal") ||
-	    is_same(st, status->path, "-shm") || is_same(st, status->volume->main_path, ""))
+	    is_same(st, status->path, "-shm") ||
+	    (status->store && is_same(st, status->volume->main_path, "")))
 		return true;
 	for (size_t i = 0; i < status->spare_count; i++)
 		if (is_same(st, status->spares[i].path, ""))

@@ -2,7 +2,6 @@
 #include "ctl/status.h"
 
 #include "ctl/progress.h"
-#include "ctl/remains.h"
 
 #include "remapfs/check.h"
 #include "remapfs/cleanup.h"
@@ -30,10 +29,11 @@ static const char help_text[] =
     "                        on a terminal in its place, otherwise one below the other\n"
     " -h, --help             display this help\n"
     "\n"
-    "States, gravest first:\n"
-    " failed   main, a flush or the database failed, or it could not be mounted;\n"
-    "          why is told beside the state, in JSON as trouble\n"
-    " full     a write found too few free slots, or none is left\n"
+    "States, gravest first; each cause and its remedy is told beside it:\n"
+    " failed   main, a spare, a flush or the database failed, the daemon does not\n"
+    "          answer within 5 s, or the volume could not be mounted\n"
+    " full     too few slots are free, or a file system that main or a spare is on\n"
+    "          has no room\n"
     " pending  sectors are lost: reading them fails until they are written\n"
     " ok       none of these\n";
 
@@ -46,7 +46,8 @@ bool spare_has_left(const struct store_spare *spare)
 	return spare->state == SPARE_RETIRED || spare->state == SPARE_LOST;
 }
 
-uint64_t status_free_of(const struct status *status, size_t i)
+/* By what is recorded; a daemon, or a look at the spare, knows better. */
+static uint64_t recorded_free(const struct status *status, size_t i)
 {
 	uint64_t taken = status->used[i] + status->bad[i];
 
@@ -59,7 +60,9 @@ static int count_slots(struct status *status)
 {
 	status->used = calloc(status->spare_count, sizeof(*status->used));
 	status->bad = calloc(status->spare_count, sizeof(*status->bad));
-	if (!status->used || !status->bad)
+	status->free = calloc(status->spare_count, sizeof(*status->free));
+	status->health = calloc(status->spare_count, sizeof(*status->health));
+	if (!status->used || !status->bad || !status->free || !status->health)
 		return -ENOMEM;
 	for (size_t i = 0; i < status->spare_count; i++) {
 		int rc = store_spare_usage(status->store, status->spares[i].id, &status->used[i],
@@ -71,7 +74,7 @@ static int count_slots(struct status *status)
 			continue;
 		status->slots += status->spares[i].slots;
 		status->bad_slots += status->bad[i];
-		status->free_slots += status_free_of(status, i);
+		status->free[i] = recorded_free(status, i);
 	}
 	return 0;
 }
@@ -80,6 +83,7 @@ static void ask_daemon(struct status *status)
 {
 	int rc = control_ask(status->path, "status", &status->daemon, &status->daemon_error);
 
+	status->daemon_code = -rc;
 	status->no_daemon = rc == -ENOENT || rc == -ECONNREFUSED;
 }
 
@@ -98,81 +102,6 @@ const char *daemon_text(const struct status *status, const char *key)
 uint64_t daemon_number(const struct status *status, const char *key)
 {
 	return (uint64_t)json_integer_value(json_object_get(status->daemon, key));
-}
-
-/* Whether a file of a volume that nobody serves is not where it was. */
-static bool is_missing(struct status *status)
-{
-	struct stat st;
-
-	if (stat(status->volume->main_path, &st) < 0) {
-		error_set(&status->trouble, errno, "main '%s': %s; give it back its place, or "
-			  "tell the volume its path with 'remapctl set-path --main'",
-			  status->volume->main_path, strerror(errno));
-		return true;
-	}
-	if (S_ISREG(st.st_mode) &&
-	    (uint64_t)st.st_size != status->volume->main_sectors * status->volume->sector_size) {
-		error_set(&status->trouble, EBADMSG, "main '%s' has another size; give the right "
-			  "file back its place", status->volume->main_path);
-		return true;
-	}
-	for (size_t i = 0; i < status->spare_count; i++) {
-		if (spare_has_left(&status->spares[i]) || stat(status->spares[i].path, &st) == 0)
-			continue;
-		error_set(&status->trouble, errno, "spare '%s': %s; give it back its place, or "
-			  "tell the volume its path with 'remapctl set-path --spare'",
-			  status->spares[i].path, strerror(errno));
-		return true;
-	}
-	return false;
-}
-
-/* Nobody serves a mount of it any more, or nobody gets at it. */
-static bool is_out_of_reach(struct status *status)
-{
-	struct dead_mount dead;
-	struct error hidden = {0};
-
-	if (dead_mount_of(status->path, &dead))
-		dead_mount_explain(&dead, &status->trouble);
-	else if (status->daemon && mount_reach(status->daemon, &hidden) == MOUNT_HIDDEN)
-		status->trouble = hidden;
-	else
-		return false;
-	return true;
-}
-
-/* The gravest state, and why in words where the daemon has none. */
-static void judge(struct status *status)
-{
-	bool failed = daemon_says(status, "main_failed") || daemon_says(status, "flush_failed") ||
-		      daemon_says(status, "commit_failed");
-
-	status->state = "ok";
-	if (status->totals.pending_sectors) {
-		status->state = "pending";
-		error_set(&status->trouble, EIO,
-			  "some sectors are lost: reading them fails until they are written");
-	}
-	if (!status->free_slots || daemon_says(status, "spares_full")) {
-		status->state = "full";
-		error_set(&status->trouble, ENOSPC,
-			  "no spare slot is free: the next bad sector cannot be moved");
-	}
-	status->out_of_reach = is_out_of_reach(status);
-	if (status->out_of_reach) {
-		status->state = "failed";
-	} else if (!status->daemon &&
-	    (is_missing(status) ||
-	     (status->no_daemon && volume_look(status->store, &status->trouble) < 0))) {
-		status->state = "failed";
-	} else if (failed) {
-		status->state = "failed";
-		error_set(&status->trouble, EIO, "main, a flush or the database failed");
-	}
-	if (*daemon_text(status, "trouble"))
-		error_set(&status->trouble, EIO, "%.400s", daemon_text(status, "trouble"));
 }
 
 /* ---- JSON ------------------------------------------------------------------- */
@@ -197,13 +126,14 @@ static json_t *spares_json(const struct status *status)
 
 		json_array_append_new(
 		    array,
-		    json_pack("{s:I, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "id",
+		    json_pack("{s:I, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "id",
 			      (json_int_t)spare->id, "uuid", spare->uuid, "state",
-			      spare_state_name(spare->state), "path",
+			      spare_state_name(spare->state), "health",
+			      volume_state_name(status->health[i]), "path",
 			      json_text(spare->path), "offset", (json_int_t)spare->offset, "length",
 			      (json_int_t)spare->length, "slots", (json_int_t)spare->slots, "used",
 			      (json_int_t)status->used[i], "bad", (json_int_t)status->bad[i],
-			      "free", (json_int_t)status_free_of(status, i)));
+			      "free", (json_int_t)status->free[i]));
 	}
 	return array;
 }
@@ -229,19 +159,48 @@ static json_t *main_json(const struct store_volume *volume)
 			 (json_int_t)volume->sector_size);
 }
 
+static json_t *troubles_json(const struct status *status)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < status->troubles.count; i++) {
+		const struct trouble *t = &status->troubles.all[i];
+
+		json_array_append_new(
+		    array, json_pack("{s:s, s:o, s:o, s:o}", "state", volume_state_name(t->state),
+				     "spare", t->spare == ON_MAIN ? json_null() : json_integer(t->spare),
+				     "cause", json_text(t->cause), "remedy", json_text(t->remedy)));
+	}
+	return array;
+}
+
+/* What is known without the database, too. */
+static json_t *known_json(const struct status *status)
+{
+	return json_pack("{s:o, s:s, s:o, s:o, s:o}", "volume", json_text(status->path), "state",
+			 volume_state_name(status->state), "trouble",
+			 json_text(trouble_text(&status->troubles, 0).text), "troubles",
+			 troubles_json(status), "daemon", daemon_json(status));
+}
+
 static json_t *status_json(const struct status *status)
 {
 	const struct store_totals *totals = &status->totals;
 
-	return json_pack(
-	    "{s:o, s:s, s:s, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "volume",
-	    json_text(status->path), "uuid", status->volume->uuid, "state", status->state,
-	    "trouble", json_text(status->trouble.text), "main", main_json(status->volume), "spares",
-	    spares_json(status), "remapped_sectors", (json_int_t)totals->remapped_sectors,
-	    "pending_sectors", (json_int_t)totals->pending_sectors, "free_slots",
-	    (json_int_t)status->free_slots, "bad_slots", (json_int_t)status->bad_slots, "faults",
-	    (json_int_t)totals->faults, "events", (json_int_t)totals->events, "daemon",
-	    daemon_json(status));
+	json_t *json = known_json(status);
+
+	if (!status->store)
+		return json;
+	json_object_update_new(
+	    json, json_pack("{s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "uuid",
+			    status->volume->uuid, "main", main_json(status->volume), "spares",
+			    spares_json(status), "remapped_sectors",
+			    (json_int_t)totals->remapped_sectors, "pending_sectors",
+			    (json_int_t)totals->pending_sectors, "free_slots",
+			    (json_int_t)status->free_slots, "bad_slots",
+			    (json_int_t)status->bad_slots, "faults", (json_int_t)totals->faults,
+			    "events", (json_int_t)totals->events));
+	return json;
 }
 
 int print_json(json_t *object)
@@ -259,6 +218,7 @@ int print_json(json_t *object)
 static const struct store_column spare_columns[] = {
     {"id", "number of the spare", true, false},
     {"state", "active, retiring, retired or lost", false, false},
+    {"health", "ok, full: its file system is, or failed", false, false},
     {"path", "file or block device", false, false},
     {"size", "of the region", false, false},
     {"slots", "sectors it can lend", true, false},
@@ -300,6 +260,10 @@ static void print_daemon(const struct status *status)
 		 ? ", main through the page cache"
 		 : "");
 	line("image", "%s", daemon_text(status, "image"));
+	if (daemon_number(status, "worker_deaths"))
+		line("worker", "died %" PRIu64 " time%s since the mount, and was replaced; see 'remapctl "
+		     "history'", daemon_number(status, "worker_deaths"),
+		     plural(daemon_number(status, "worker_deaths")));
 	line("requests",
 	     "%" PRIu64 " reads, %" PRIu64 " writes, %" PRIu64 " errors, %" PRIu64 " commits",
 	     daemon_number(status, "reads"), daemon_number(status, "writes"),
@@ -331,6 +295,17 @@ static void print_scrub(const struct status *status)
 		     format_size(size, pace), left / 3600, left / 60 % 60, left % 60);
 }
 
+static void print_state(const struct status *status)
+{
+	const struct troubles *t = &status->troubles;
+
+	line("state", "%s%s%s", volume_state_name(status->state), t->count ? ": " : "",
+	     trouble_text(t, 0).text);
+	for (size_t i = 1; i < t->count; i++)
+		line("also", "%s%s%s", t->all[i].state == VOLUME_OK ? "" : volume_state_name(t->all[i].state),
+		     t->all[i].state == VOLUME_OK ? "" : ": ", trouble_text(t, i).text);
+}
+
 static void print_lines(const struct status *status)
 {
 	const struct store_volume *volume = status->volume;
@@ -339,8 +314,7 @@ static void print_lines(const struct status *status)
 
 	line("volume", "%s", status->path);
 	line("uuid", "%s", volume->uuid);
-	line("state", "%s%s%s", status->state, status->trouble.text[0] ? ": " : "",
-	     status->trouble.text);
+	print_state(status);
 	line("main", "%s", volume->main_path);
 	line("size", "%s, %" PRIu64 " sector%s of %" PRIu32 " bytes",
 	     format_size(size, volume->main_sectors * volume->sector_size), volume->main_sectors,
@@ -369,10 +343,10 @@ static int add_spare_row(const struct status *status, size_t i, struct table *ta
 	snprintf(slots, sizeof(slots), "%" PRIu64, spare->slots);
 	snprintf(used, sizeof(used), "%" PRIu64, status->used[i]);
 	snprintf(bad, sizeof(bad), "%" PRIu64, status->bad[i]);
-	snprintf(left, sizeof(left), "%" PRIu64, status_free_of(status, i));
+	snprintf(left, sizeof(left), "%" PRIu64, status->free[i]);
 	return table_add(table,
 			 (const char *const[]){id, spare_state_name(spare->state),
-					       spare->path, format_size(size, spare->length),
+					       volume_state_name(status->health[i]), spare->path, format_size(size, spare->length),
 					       slots, used, bad, left});
 }
 
@@ -407,10 +381,22 @@ static int gather(struct status *status, struct error *err)
 	status->spares = store_spares(status->store, &status->spare_count);
 	if (!rc)
 		rc = count_slots(status);
-	if (rc)
-		return explain_store(status->path, rc, err);
-	judge(status);
-	return 0;
+	return rc ? explain_store(status->path, rc, err) : 0;
+}
+
+/* A daemon that answers knows how the volume is, whatever became of its database. */
+static int open_store(struct status *status, const char *path, struct error *err)
+{
+	int rc;
+
+	if (daemon_says(status, "misplaced"))
+		return 0;
+	rc = store_open(path, STORE_READ, &status->store, err);
+	if (rc && status->daemon) {
+		status->store_error = *err;
+		return 0;
+	}
+	return rc ? rc : gather(status, err);
 }
 
 int status_open(const char *path, struct status *ret, struct error *err)
@@ -422,14 +408,11 @@ int status_open(const char *path, struct status *ret, struct error *err)
 	if (!ret->path)
 		return explain_store(path, -ENOMEM, err);
 	ask_daemon(ret);
-	if (daemon_says(ret, "misplaced"))
-		rc = error_set(err, ESTALE, "%.400s", daemon_text(ret, "trouble"));
-	else
-		rc = store_open(path, STORE_READ, &ret->store, err);
-	if (!rc)
-		rc = gather(ret, err);
+	rc = open_store(ret, path, err);
 	if (rc)
 		status_close(ret);
+	else
+		status_judge(ret);
 	return rc;
 }
 
@@ -438,45 +421,31 @@ void status_close(struct status *status)
 	json_decref(status->daemon);
 	free(status->used);
 	free(status->bad);
+	free(status->free);
+	free(status->health);
 	store_close(status->store);
 	free(status->path);
+}
+
+int status_end(struct status *status)
+{
+	int code = status->store_error.text[0] ? refuse(&status->store_error) : EXIT_DONE;
+
+	status_close(status);
+	return code;
 }
 
 /* ---- the command ------------------------------------------------------------ */
 
 /* The database cannot be asked: what the daemon alone can tell. */
-static int show_daemon(struct status *status, bool json)
+static int print_daemon_alone(const struct status *status)
 {
-	status->state = "failed";
-	error_set(&status->trouble, EIO, "%.400s", daemon_text(status, "trouble"));
-	if (json)
-		return print_json(json_pack("{s:o, s:s, s:s, s:o}", "volume",
-					    json_text(status->path), "state", status->state,
-					    "trouble", status->trouble.text, "daemon",
-					    daemon_json(status)));
 	line("volume", "%s", status->path);
-	line("state", "%s%s%s", status->state, status->trouble.text[0] ? ": " : "",
-	     status->trouble.text);
-	line("remapped", "%" PRIu64, daemon_number(status, "remapped_sectors"));
-	line("pending", "%" PRIu64, daemon_number(status, "pending_sectors"));
+	print_state(status);
+	line("remapped", "%" PRIu64, status->totals.remapped_sectors);
+	line("pending", "%" PRIu64, status->totals.pending_sectors);
 	print_daemon(status);
 	return EXIT_DONE;
-}
-
-static int show_without_database(const char *path, bool json, const struct error *err)
-{
-	char *real = realpath(path, NULL);
-	struct status status = {.path = real ? real : strdup(path)};
-	int rc = EXIT_DONE;
-
-	if (status.path)
-		ask_daemon(&status);
-	if (status.daemon)
-		rc = show_daemon(&status, json);
-	if (!daemon_says(&status, "misplaced"))
-		rc |= refuse(err);
-	status_close(&status);
-	return rc;
 }
 
 static int show(const char *path, bool json)
@@ -486,9 +455,10 @@ static int show(const char *path, bool json)
 	int rc;
 
 	if (status_open(path, &status, &err))
-		return show_without_database(path, json, &err);
-	rc = json ? print_json(status_json(&status)) : print_text(&status);
-	status_close(&status);
+		return refuse(&err);
+	rc = json ? print_json(status_json(&status))
+	     : status.store ? print_text(&status) : print_daemon_alone(&status);
+	rc |= status_end(&status);
 	return rc;
 }
 

@@ -378,7 +378,13 @@ static void fault_close(struct device *d)
 	free(f);
 }
 
+static int fault_present(struct device *d)
+{
+	return device_present(fault_of(d)->inner);
+}
+
 static const struct device_ops fault_ops = {
+	.present = fault_present,
 	.read = fault_read,
 	.write = fault_write,
 	.flush = fault_flush,

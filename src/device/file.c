@@ -144,6 +144,21 @@ static int file_next_data(struct device *d, uint64_t offset, uint64_t *ret_start
 	return 0;
 }
 
+/* A server of files may remember sizes: it is asked. A disk that was removed has none. */
+static int file_present(struct device *d)
+{
+	struct file_device *f = file_of(d);
+	struct statx st = {0};
+	uint64_t size;
+
+	if (statx(f->fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_SIZE, &st) < 0)
+		return -errno;
+	size = st.stx_size;
+	if (d->geometry.block_device && ioctl(f->fd, BLKGETSIZE64, &size) < 0)
+		return -errno;
+	return size < f->base + d->geometry.size ? -ENODEV : 0;
+}
+
 static void file_close(struct device *d)
 {
 	struct file_device *f = file_of(d);
@@ -191,6 +206,7 @@ static const struct device_ops file_ops = {
 	.zero = file_zero,
 	.next_data = file_next_data,
 	.close = file_close,
+	.present = file_present,
 	.queued = &file_queue_ops,
 };
 

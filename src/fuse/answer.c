@@ -8,6 +8,7 @@
 
 #include "fuse/image.h"
 #include "fuse/session.h"
+#include "remapfs/cleanup.h"
 
 /* What one request to move sectors may take, but for a dying disk. */
 #define MOVE_MS 1000
@@ -31,6 +32,43 @@ static json_t *scrub_status(struct volume *v)
 			 "skipped", (json_int_t)found->skipped);
 }
 
+/* The cause may name a path, which is any bytes; JSON is UTF-8. */
+static json_t *text_json(const char *text)
+{
+	CLEANUP_FREE char *ascii = strdup(text);
+	json_t *json = json_string(text);
+
+	for (char *c = ascii; !json && c && *c; c++)
+		if (*c & 0x80)
+			*c = '?';
+	return json ? json : json_string(ascii ? ascii : "");
+}
+
+static json_t *troubles_json(const struct troubles *t)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < t->count; i++)
+		json_array_append_new(array, json_pack("{s:s, s:i, s:o, s:s}", "state",
+						       volume_state_name(t->all[i].state), "spare",
+						       (int)t->all[i].spare, "cause",
+						       text_json(t->all[i].cause), "remedy",
+						       t->all[i].remedy));
+	return array;
+}
+
+static json_t *spares_json(struct volume *v)
+{
+	json_t *array = json_array();
+	struct volume_spare_status s;
+
+	for (size_t i = 0; volume_spare_status(v, i, &s); i++)
+		json_array_append_new(array, json_pack("{s:I, s:I, s:s}", "id", (json_int_t)s.id, "free",
+						       (json_int_t)s.free, "health",
+						       volume_state_name(s.health)));
+	return array;
+}
+
 static json_t *status(const struct answering *a)
 {
 	struct volume_status s;
@@ -40,15 +78,15 @@ static json_t *status(const struct answering *a)
 	volume_status(a->volume, &s);
 	snprintf(image, sizeof(image), "%s/%s", a->options->mountpoint, IMAGE_NAME);
 	return json_pack("{s:b, s:i, s:i, s:s, s:s, s:s, s:b, s:b,"
-			 " s:s, s:s, s:b, s:b, s:b, s:b, s:b,"
-			 " s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:I, s:b, s:o, s:s}",
+			 " s:o, s:o, s:s, s:b, s:b, s:b, s:b, s:I, s:b,"
+			 " s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:I, s:b, s:I, s:o, s:s}",
 			 "ok", 1, "pid", getppid() == a->supervisor ? (int)a->supervisor : (int)getpid(), "worker_pid", (int)getpid(),
 			 "version", REMAPFS_VERSION, "mountpoint", a->options->mountpoint, "image", image,
 			 "read_only", a->options->read_only, "no_remap", a->options->no_remap,
-			 "trouble", s.trouble, "stuck", s.stuck, "main_failed", s.main_failed,
+			 "troubles", troubles_json(&s.troubles), "spares", spares_json(a->volume),
+			 "stuck", s.stuck, "main_failed", s.main_failed, "main_full", s.main_full,
 			 "flush_failed", s.flush_failed, "commit_failed", s.commit_failed,
-			 "spares_full", s.spares_full,
-			 "main_direct", s.main_direct,
+			 "slots_needed", (json_int_t)s.slots_needed, "main_direct", s.main_direct,
 			 "faults", (json_int_t)s.faults,
 			 "remapped_sectors", (json_int_t)s.remapped_sectors,
 			 "pending_sectors", (json_int_t)s.pending_sectors,
@@ -58,7 +96,8 @@ static json_t *status(const struct answering *a)
 			 "commit_error", s.commit_error ? errno_name(s.commit_error) : "",
 			 "misplaced", s.misplaced,
 			 "log_bytes", (json_int_t)s.log_bytes, "log_stuck", s.log_stuck,
-			 "scrub", scrub_status(a->volume), "device", device ? device : "");
+			 "worker_deaths", (json_int_t)a->worker_deaths, "scrub", scrub_status(a->volume),
+			 "device", device ? device : "");
 }
 
 static json_t *reload_faults(const struct answering *a)

@@ -2,6 +2,7 @@
 #ifndef FUSE_ANSWER_H
 #define FUSE_ANSWER_H
 
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "fuse/options.h"
@@ -12,6 +13,7 @@ struct answering {
 	struct volume *volume;
 	const struct options *options;
 	pid_t supervisor;
+	uint32_t worker_deaths; /* since the mount */
 };
 
 /* The context of the handler is *answering. */

@@ -35,7 +35,7 @@ enum former_end { FORMER_NONE, FORMER_HANDED_OVER, FORMER_DIED };
  * In memory that all of them map. After an upgrade, supervisor and worker may
  * be of different versions: the layout is part of what they agree on.
  */
-#define SUPERVISION_LAYOUT 1
+#define SUPERVISION_LAYOUT 2
 
 struct supervision {
 	uint32_t layout, bytes;
@@ -47,6 +47,7 @@ struct supervision {
 	atomic_bool flush_failed; /* contract 5, for all workers */
 	uint32_t former_end;      /* enum former_end */
 	char former[64];          /* the same in words, for the history */
+	uint32_t deaths;          /* of workers */
 };
 
 /*

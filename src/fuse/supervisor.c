@@ -269,6 +269,7 @@ static int worker_ended(struct supervisor *s, int status)
 	}
 	s->shared->former_end = code == EXIT_HANDOVER ? FORMER_HANDED_OVER : FORMER_DIED;
 	if (code != EXIT_HANDOVER) {
+		s->shared->deaths++;
 		log_warning("the worker %s: starting another one; if that happens again, report it with "
 			    "these messages", s->shared->former);
 		if (!may_try_again(s))

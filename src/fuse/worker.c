@@ -208,7 +208,8 @@ static int start(struct worker *w, const char *refused, struct error *err)
 	int rc = session_adopt(&w->image, w->options, w->inherited.fuse, w->shared, &w->session,
 			       err);
 
-	w->answering = (struct answering){w->image.volume, w->options, getppid()};
+	w->answering = (struct answering){w->image.volume, w->options, getppid(),
+					 w->shared->deaths};
 	rc = rc < 0 ? rc : control_serve(w->options->volume, &handler, &w->control, err);
 	rc = rc < 0 ? rc : session_start(w->session, w->options->threads, err);
 	if (rc < 0)

@@ -98,6 +98,7 @@ int spare_open(struct device *device, const struct spare_identity *expected, str
 	}
 	s->device = device;
 	s->identity = *expected;
+	atomic_store(&s->no_room_at, NO_SLOT_KNOWN);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_mutex_init(&s->flushing, NULL);
 	pthread_mutex_init(&s->superblocks, NULL);
@@ -128,6 +129,7 @@ void spare_close(struct spare *s)
 	free(s->bad);
 	free(s->runs);
 	free(s->table);
+	free(s->path);
 	free(s);
 }
 
@@ -245,16 +247,6 @@ bool spare_slot_bad(struct spare *s, slot_t slot)
 	return bit_get(s->bad, slot);
 }
 
-bool spare_fail(struct spare *s)
-{
-	return !atomic_exchange(&s->failed, true);
-}
-
-bool spare_failed(const struct spare *s)
-{
-	return atomic_load(&s->failed);
-}
-
 void spare_set_state(struct spare *s, enum spare_state state)
 {
 	atomic_store(&s->state, state);
@@ -287,6 +279,8 @@ int spare_write(struct spare *s, const void *buf, slot_t first, uint64_t count)
 
 	/* After the write: a flush that begins once this returned must see it. */
 	atomic_store(&s->dirty, true);
+	if (rc == -ENOSPC || rc == -EDQUOT)
+		atomic_store(&s->no_room_at, first);
 	return rc;
 }
 

@@ -8,6 +8,7 @@
 #include "spare/format.h"
 
 #define NO_TABLE UINT64_MAX
+#define NO_SLOT_KNOWN UINT64_MAX
 
 /* Slots that were described and are not confirmed yet. */
 struct run {
@@ -21,7 +22,11 @@ struct spare {
 	struct spare_identity identity;
 	bool damaged; /* one superblock was, when it was opened */
 	struct spare_layout layout;
-	atomic_bool failed;
+	char *path; /* for messages; NULL: not told */
+	_Atomic(enum spare_health) health;
+	_Atomic(enum spare_health) least; /* what it does not get better than */
+	_Atomic(int) error;               /* positive errno: why */
+	_Atomic(slot_t) no_room_at;       /* where a write found none; NO_SLOT_KNOWN */
 	atomic_bool held; /* nothing is confirmed any more */
 	_Atomic(enum spare_state) state;
 	atomic_bool dirty;        /* written since the last flush began */

@@ -126,7 +126,7 @@ static int ask_write(struct volume *v, const struct request *r, void *buf, secto
 	struct range_ticket ticket;
 	int rc;
 
-	if (!range_try_own(&v->locks, &ticket, sector, 1, &r->ticket))
+	if (!range_try_own(&v->locks, &ticket, sector, 1, r ? &r->ticket : NULL))
 		return NO_ANSWER;
 	rc = ask_read(v, r, buf, sector);
 	if (rc == 0)
@@ -275,6 +275,47 @@ static int main_failed(struct volume *v, struct evidence *e, int error, sector_t
 	return -EIO;
 }
 
+static int main_full(struct volume *v, int error, sector_t start, uint64_t count)
+{
+	struct event event = {.kind = EVENT_DEVICE_FAILED, .sector = start, .sectors = count,
+			      .error = error, .detail = "the file system that holds main is full"};
+
+	atomic_store(&v->full_count, count);
+	if (atomic_exchange(&v->full_at, start) != NOT_FULL)
+		return -ENOSPC;
+	log_error("the file system that holds main is full: writes fail; free space on it");
+	tell(v, &event);
+	return -ENOSPC;
+}
+
+/* Puts back what is there, in each block of where a write found no room. */
+static bool takes_writes(struct volume *v, sector_t start, uint64_t count)
+{
+	CLEANUP_FREE void *buf = NULL;
+	uint64_t block = VOLUME_ALIGNMENT / v->sector_size;
+
+	if (posix_memalign(&buf, VOLUME_ALIGNMENT, v->sector_size) != 0)
+		return false;
+	for (uint64_t left = count; left > 0; left -= left < block ? left : block)
+		if (map_get(v->map, start + left - 1, 1).state == SECTOR_GOOD &&
+		    ask_write(v, NULL, buf, start + left - 1) != 0)
+			return false;
+	return true;
+}
+
+void try_full_main(struct volume *v)
+{
+	struct event event = {.kind = EVENT_DEVICE_WORKS,
+			      .detail = "the file system that holds main has room again"};
+	sector_t at = atomic_load(&v->full_at);
+
+	if (at == NOT_FULL || !takes_writes(v, at, atomic_load(&v->full_count)) ||
+	    !atomic_compare_exchange_strong(&v->full_at, &at, NOT_FULL))
+		return;
+	log_notice("%s", event.detail);
+	tell(v, &event);
+}
+
 static int judge(struct volume *v, const struct request *r, int error, sector_t start,
 		 uint64_t count, ask_fn ask, struct evidence *e)
 {
@@ -282,14 +323,14 @@ static int judge(struct volume *v, const struct request *r, int error, sector_t 
 	struct probe p = {.volume = v, .request = r, .start = start, .end = start + count,
 			  .deadline = r->deadline, .successes = atomic_load(&e->successes)};
 
+	/* The file system that main is a file on is full, not main. */
+	if (error == ENOSPC || error == EDQUOT)
+		return main_full(v, error, start, count);
 	/* As on a bare disk: the error is the caller's. */
 	if (v->options.no_remap)
 		return 0;
 	if (error == ENOMEM || error == EAGAIN)
 		return -ENOMEM;
-	/* The file system that main is a file on is full, not main. */
-	if (error == ENOSPC || error == EDQUOT)
-		return -ENOSPC;
 	if (!errno_is_media(error))
 		return main_failed(v, e, error, start, count);
 	if (posix_memalign(&buf, VOLUME_ALIGNMENT, v->sector_size) != 0)
@@ -316,16 +357,38 @@ int judge_main_write(struct volume *v, const struct request *r, int error, secto
 	return judge(v, r, error, start, count, ask_write, &v->writing);
 }
 
+static enum spare_health health_of(int error)
+{
+	if (error == ENOSPC || error == EDQUOT)
+		return SPARE_NO_ROOM;
+	return error == ENODEV || error == ENOTCONN ? SPARE_GONE : SPARE_AWAY;
+}
+
 void spare_gone(struct volume *v, struct spare *spare, int error)
 {
-	struct event event = {.kind = EVENT_DEVICE_FAILED, .spare = spare_id(spare), .error = error,
-			      .detail = "the spare does not do what is asked; its free slots are "
-					"not used any more"};
+	spare_is(v, spare, health_of(error), error);
+}
 
-	if (!spare_fail(spare))
+void spare_is(struct volume *v, struct spare *spare, enum spare_health health, int error)
+{
+	struct event event = {.kind = EVENT_DEVICE_FAILED, .spare = spare_id(spare), .error = error};
+
+	if (!spare_fail(spare, health, error))
 		return;
-	log_error("spare %u does not do what is asked (%s): check the disk and its cables, and "
-		  "mount anew", spare_id(spare), errno_name(error));
+	snprintf(event.detail, sizeof(event.detail), "the spare %s; its free slots are not used",
+		 health == SPARE_NO_ROOM ? "is on a file system that is full"
+		 : health == SPARE_FAILING ? "does not take what it is given" : "does not answer");
+	log_error("spare %u '%.200s': %s (%s); see 'remapctl status'", spare_id(spare),
+		  spare_path(spare), event.detail, errno_name(error));
+	tell(v, &event);
+}
+
+void spare_works(struct volume *v, struct spare *spare)
+{
+	struct event event = {.kind = EVENT_DEVICE_WORKS, .spare = spare_id(spare),
+			      .detail = "the spare is as it was, and does what is asked again"};
+
+	log_notice("spare %u '%.200s' does what is asked again", spare_id(spare), spare_path(spare));
 	tell(v, &event);
 }
 

@@ -1,5 +1,7 @@
 /* What an opening would find first, for who only wants to know: see remapfs/check.h. */
 #include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #include "remapfs/check.h"
 #include "remapfs/device.h"
@@ -24,7 +26,10 @@ static int look_at(struct store *s, size_t i, bool closed, struct error *err)
 	rc = file_device_open(infos[i].path, &o, &d, err);
 	/* Who has begun to use it will see. */
 	if (rc < 0)
-		return rc == -EBUSY ? 0 : rc;
+		return rc == -EBUSY ? 0 : rc != -ENOENT ? rc
+		       : error_set(err, ENOENT, "spare '%s': %s; give it back its place, or tell the "
+				   "volume its path with 'remapctl set-path --spare'", infos[i].path,
+				   strerror(ENOENT));
 	rc = spare_open(d, &expected, &spare, &damaged, err);
 	if (rc < 0)
 		return rc;
@@ -40,11 +45,24 @@ static int ignore(void *context, const struct extent *e)
 	return 0;
 }
 
-int volume_look(struct store *s, struct error *err)
+static int look_at_main(const struct store_volume *volume, struct error *err)
 {
-	size_t count;
-	const struct store_spare *infos = store_spares(s, &count);
-	enum store_life last = STORE_UNCLEAN;
+	uint64_t bytes = volume->main_sectors * volume->sector_size;
+	struct stat st;
+
+	if (stat(volume->main_path, &st) < 0)
+		return error_set(err, errno, "main '%s': %s; give it back its place, or tell the volume "
+				 "its path with 'remapctl set-path --main'", volume->main_path,
+				 strerror(errno));
+	if (S_ISREG(st.st_mode) && (uint64_t)st.st_size != bytes)
+		return error_set(err, EBADMSG, "main '%s' has another size; give the right file back its "
+				 "place", volume->main_path);
+	return 0;
+}
+
+/* How it ended last, too. */
+static int look_at_rows(struct store *s, enum store_life *ret_last, struct error *err)
+{
 	int rc = store_each_extent(s, ignore, NULL);
 
 	if (rc == -EUCLEAN)
@@ -53,12 +71,27 @@ int volume_look(struct store *s, struct error *err)
 	if (rc < 0)
 		return error_set(err, -rc, "the map in the database cannot be read (%s); check the disk "
 				 "that it is on, and who holds its lock", errno_name(-rc));
-	rc = store_last_life(s, &last);
+	rc = store_last_life(s, ret_last);
+	return rc < 0 ? error_set(err, -rc, "cannot read the history; check the disk of the database")
+		      : 0;
+}
+
+static void list(struct troubles *t, spare_id_t spare, int rc, const struct error *err)
+{
 	if (rc < 0)
-		return error_set(err, -rc, "cannot read the history; check the disk of the database");
-	/* One that retires may have been wiped already. */
-	for (size_t i = 0; rc == 0 && i < count; i++)
-		if (infos[i].state == SPARE_ACTIVE)
-			rc = look_at(s, i, last == STORE_CLOSED, err);
-	return rc;
+		trouble_add_line(t, VOLUME_FAILED, spare, err->text);
+}
+
+void volume_look(struct store *s, struct troubles *t)
+{
+	size_t count;
+	const struct store_spare *infos = store_spares(s, &count);
+	enum store_life last = STORE_UNCLEAN;
+	struct error err = {""};
+
+	list(t, ON_MAIN, look_at_main(store_volume(s), &err), &err);
+	list(t, ON_MAIN, look_at_rows(s, &last, &err), &err);
+	for (size_t i = 0; i < count; i++)
+		if (spare_is_here(&infos[i]) && !spare_is_emptied(s, &infos[i]))
+			list(t, infos[i].id, look_at(s, i, last == STORE_CLOSED, &err), &err);
 }

@@ -104,7 +104,7 @@ static int settle_marked(struct marking *m, struct error *err)
 		return error_set(err, -rc, "it is in doubt whether the move to a spare was committed, so "
 				 "these sectors cannot be read until the volume is mounted anew; check "
 				 "the disk of the database, then unmount and mount it");
-	if (atomic_load(&v->spares_full))
+	if (atomic_load(&v->slots_needed))
 		return error_set(err, ENOSPC, "no slot is free on the spares, so the rest stays where "
 				 "it is; add a spare with 'remapctl add-spare', then mark it again");
 	return error_set(err, -rc, "the move to a spare was not committed, so the rest stays where it "

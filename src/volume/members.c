@@ -85,7 +85,7 @@ static void confirm_first(struct volume *v, struct spare *spare)
 
 	rc = rc < 0 ? rc : spare_flush(spare);
 	if (rc < 0)
-		spare_gone(v, spare, -rc);
+		spare_is(v, spare, SPARE_FAILING, -rc);
 }
 
 static int add_row(void *context, struct store *s)
@@ -144,7 +144,7 @@ int volume_add_opened_spare(struct volume *v, const struct store_spare *info, in
 	confirm_first(v, spare);
 	tell_members(v, v->last_spare, v->spares_in_use, NULL);
 	spare_set_add(&v->spares, spare);
-	atomic_store(&v->spares_full, false);
+	atomic_store(&v->slots_needed, 0);
 	background_wake(&v->emptying);
 	return 0;
 }

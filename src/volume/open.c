@@ -123,6 +123,10 @@ int open_one_spare(struct volume *v, const struct store_spare *info,
 		error_prefix(err, "'%s'", info->path);
 		return rc;
 	}
+	if (spare_set_path(*ret, info->path) < 0) {
+		spare_close(*ret);
+		return error_set(err, ENOMEM, "out of memory; end other programs");
+	}
 	spare_on_failed_flush(*ret, spare_did_not_flush, v);
 	if (damaged)
 		tell_damaged_superblock(v, *ret, info->path);
@@ -321,6 +325,8 @@ static void prepare(struct volume *v)
 	pthread_mutex_init(&v->marking, NULL);
 	pthread_mutex_init(&v->membership, NULL);
 	background_init(&v->emptying);
+	background_init(&v->watching);
+	atomic_store(&v->full_at, NOT_FULL);
 	scrub_init(&v->scrub);
 }
 
@@ -367,6 +373,7 @@ static void release(struct volume *v)
 	pthread_mutex_destroy(&v->marking);
 	pthread_mutex_destroy(&v->membership);
 	background_destroy(&v->emptying);
+	background_destroy(&v->watching);
 	scrub_destroy(&v->scrub);
 	pthread_mutex_destroy(&v->flushing);
 	free(v);
@@ -398,6 +405,7 @@ int volume_open(const char *path, const struct volume_options *options, struct v
 		log_warning("sectors simulated as bad: %llu; see 'remapctl inject %s list'",
 			    (unsigned long long)faulty_sectors(v), path);
 	resume_emptying(v);
+	start_watching(v);
 	*ret = v;
 	return 0;
 }
@@ -410,6 +418,7 @@ int volume_close(struct volume *v)
 
 	scrub_end(v);
 	background_stop(&v->emptying);
+	background_stop(&v->watching);
 	rc = volume_flush(v);
 	/* So that a rebuild need not ask whether slots still hold what they were given. */
 	commit_confirm_all(&v->committer);

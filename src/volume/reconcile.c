@@ -88,7 +88,7 @@ static int repair(struct volume *v, struct spare *spare)
 		log_error("the slot table of spare %u cannot be brought in order (%s): its free "
 			  "slots are not used; replace this spare", spare_id(spare),
 			  errno_name(-rc));
-		spare_fail(spare);
+		spare_fail(spare, SPARE_FAILING, -rc);
 		spare_hold(spare);
 		return 0;
 	}
@@ -154,7 +154,7 @@ int confirm_epoch(struct volume *v)
 			log_error("the superblocks of spare %u cannot be written (%s): its free "
 				  "slots are not used; replace this spare", spare_id(spare),
 				  errno_name(-rc));
-			spare_fail(spare);
+			spare_fail(spare, SPARE_FAILING, -rc);
 		}
 	}
 	return 0;

@@ -166,8 +166,8 @@ static int slot_failed(struct placing *p, struct spare *spare, const struct exte
 		spare_release(spare, e->slot, e->count);
 	if (rc == -ENOMEM)
 		return rc;
-	if (gone)
-		spare_gone(p->volume, spare, error);
+	if (gone && rc == 0)
+		spare_is(p->volume, spare, SPARE_FAILING, error);
 	return place(p, e->start, e->count);
 }
 
@@ -298,7 +298,7 @@ static int refused(struct volume *v, const struct change *change, const struct s
 	if (rc == -ENOMEM)
 		return rc;
 	if (rc == 0 && (change->refused_flush || is_used_up(budget)))
-		spare_gone(v, spare, change->refused_error);
+		spare_is(v, spare, SPARE_FAILING, change->refused_error);
 	else if (rc == 0)
 		give_up_group(v, spare, change->refused_slot, change->refused_error);
 	return -EAGAIN;
@@ -430,7 +430,7 @@ static void publish(struct volume *v, const struct change *change)
 	for (size_t i = 0; i < change->bad_count; i++)
 		spare_mark_bad(volume_spare(v, change->bad[i].spare), change->bad[i].first,
 			       change->bad[i].count);
-	atomic_store(&v->spares_full, false);
+	atomic_store(&v->slots_needed, 0);
 }
 
 /*
@@ -482,13 +482,19 @@ static int settle_once(struct volume *v, struct settlement *s, struct spare_budg
 static void tell_spares_full(struct volume *v, const struct settlement *s)
 {
 	struct event event = event_of(EVENT_SPARES_FULL, &s->moves[0].from, ENOSPC);
+	uint64_t needed = 0, found = slots_free_now(v);
 
-	if (atomic_exchange(&v->spares_full, true))
+	for (size_t i = 0; i < s->move_count; i++)
+		needed += s->moves[i].from.count;
+	atomic_store(&v->slots_found, found);
+	if (atomic_exchange(&v->slots_needed, needed))
 		return;
-	log_error("not enough free slots are left for sector %llu: writes to bad sectors fail; "
-		  "add a spare with 'remapctl add-spare'", (unsigned long long)event.sector);
-	snprintf(event.detail, sizeof(event.detail),
-		 "not enough free slots are left on the spares");
+	log_error("not enough free slots are left for sector %llu (%llu are needed, %llu are free): "
+		  "writes to bad sectors fail; add a spare with 'remapctl add-spare'",
+		  (unsigned long long)event.sector, (unsigned long long)needed,
+		  (unsigned long long)found);
+	snprintf(event.detail, sizeof(event.detail), "%llu free slots were needed, %llu are left on "
+		 "the spares", (unsigned long long)needed, (unsigned long long)found);
 	tell(v, &event);
 }
 

@@ -86,7 +86,7 @@ static int move_off(struct emptying *x, const struct request *r, const struct ex
 	if (rc < 0)
 		x->stuck = no_answer;
 	else if ((rc = settle(v, &s)) < 0)
-		x->stuck = atomic_load(&v->spares_full) ? no_room : no_commit;
+		x->stuck = atomic_load(&v->slots_needed) ? no_room : no_commit;
 	else
 		atomic_store(&v->stuck, NULL);
 	settlement_clear(&s);
@@ -126,19 +126,10 @@ static int empty_piece(struct emptying *x, sector_t start, uint64_t count)
 	return rc;
 }
 
-static uint64_t room_elsewhere(struct volume *v)
-{
-	uint64_t room = 0;
-
-	for (size_t i = 0; i < spare_set_count(&v->spares); i++)
-		room += slots_to_lend(v->spares.all[i]);
-	return room;
-}
-
 /* How many sectors the next piece may have; 0: nothing can be moved now. */
 static uint64_t piece(struct emptying *x)
 {
-	uint64_t room = room_elsewhere(x->volume), most = PIECE_BYTES / x->volume->sector_size;
+	uint64_t room = slots_free_now(x->volume), most = PIECE_BYTES / x->volume->sector_size;
 
 	if (spare_state(x->spare) == SPARE_LOST)
 		return most;

@@ -380,7 +380,7 @@ static void publish(struct volume *v, const struct change *c)
 	for (size_t i = 0; i < c->event_count; i++)
 		spare_release(volume_spare(v, c->events[i].spare), c->events[i].slot,
 			      c->events[i].sectors);
-	atomic_store(&v->spares_full, false);
+	atomic_store(&v->slots_needed, 0);
 }
 
 /*
@@ -431,7 +431,7 @@ static int not_committed(struct volume *v, const struct change *c, int rc, struc
 				 "the spares; check its disk and who holds its lock, then try again",
 				 errno_name(-rc));
 	if (c->refused_flush)
-		spare_gone(v, refusing, c->refused_error);
+		spare_is(v, refusing, SPARE_FAILING, c->refused_error);
 	return error_set(err, EIO, "spare %u does not take that its slots are free (%s), so the rest "
 			 "stays there; retire it with 'remapctl retire-spare'", c->refused_by,
 			 errno_name(c->refused_error));

@@ -30,6 +30,7 @@
 #define ZEROS_BYTES (1u << 20)
 extern uint8_t volume_zeros[ZEROS_BYTES];
 
+#define NOT_FULL UINT64_MAX
 #define EVIDENCE 8
 #define PROBE_MS 1000 /* what asking main elsewhere may take at least */
 
@@ -77,7 +78,14 @@ struct volume {
 	_Atomic(uint64_t) flushes_begun;  /* of main; changes under flushing only */
 
 	atomic_bool *flush_failed, own_flush_failed; /* the first may be the second */
-	atomic_bool spares_full; /* told once, until there is room again */
+	/* What the last request needed that found too few free slots, and how many there were. */
+	_Atomic(uint64_t) slots_needed, slots_found; /* told once, until there is room; 0: there is */
+	/* Where main's file system had no room, NOT_FULL: it has; and for how many sectors. */
+	_Atomic(sector_t) full_at;
+	_Atomic(uint64_t) full_count;
+	struct background watching; /* the devices: device_watch.c */
+	_Atomic(int64_t) looking_since; /* at a spare, in now_ms(); 0: at none */
+	_Atomic(struct spare *) looking_at;
 	_Atomic(uint64_t) reads, writes, errors;
 	_Atomic(int64_t) last_complaint; /* monotonic seconds */
 	_Atomic(uint64_t) complaints_left_out;
@@ -294,9 +302,26 @@ int judge_spare(struct volume *, struct spare *, int error, bool writing);
 
 /*
  * A spare as a whole does not do what is asked: no slot of it is given out any
- * more, and it is recorded, once.
+ * more, and it is recorded, once. How bad that is, error tells, or the caller.
  */
 void spare_gone(struct volume *, struct spare *, int error);
+void spare_is(struct volume *, struct spare *, enum spare_health, int error);
+/* It recovered: recorded. */
+void spare_works(struct volume *, struct spare *);
+/* Asks main again where its file system had no room. */
+void try_full_main(struct volume *);
+
+/* ---- device_watch.c ---------------------------------------------------------------------- */
+
+/*
+ * A look at every device each second: spares that are gone, and what failed and may
+ * do again what is asked.
+ */
+void watch_devices(struct volume *);
+/* Begins that, on a thread of its own. */
+void start_watching(struct volume *);
+/* The spare that has not answered a look for too long, or NULL. */
+struct spare *silent_spare(struct volume *);
 
 /*
  * As commit_record, but does not wait for a database that does not commit: who
@@ -323,6 +348,8 @@ int open_one_spare(struct volume *, const struct store_spare *, const struct spa
 void tell_members(struct volume *, spare_id_t last, uint32_t in_use, struct spare *leaving);
 /* Free slots that it would give out. Takes no lock that is held during I/O. */
 uint64_t slots_to_lend(struct spare *);
+/* The same of all spares. */
+uint64_t slots_free_now(struct volume *);
 /* Goes on emptying those that are retiring. */
 void resume_emptying(struct volume *);
 

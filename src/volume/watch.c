@@ -31,20 +31,20 @@ static void keep_event(struct committer *m, const struct event *event)
 const char *commit_reason(int error, enum store_place place)
 {
 	if (place == STORE_MISPLACED)
-		return "it was moved, deleted or replaced while in use: move it back, or unmount "
+		return "it was moved, deleted or replaced while in use; move it back, or unmount "
 		       "and see 'remapctl rebuild'";
 	if (place == STORE_LOG_MISPLACED)
-		return "its -wal or -shm was moved or deleted while in use: move it back, or see "
+		return "its -wal or -shm was moved or deleted while in use; move it back, or see "
 		       "'remapctl upgrade'";
 	switch (error) {
 	case EBUSY:
-		return "another program holds its lock: end that one, a sqlite3 perhaps";
+		return "another program holds its lock; end that one, a sqlite3 perhaps";
 	case ENOSPC:
-		return "the disk under it is full: make room";
+		return "the disk under it is full; make room";
 	case EEXIST:
-		return "a row that somebody changed stands in the way: see 'remapctl check'";
+		return "a row that somebody changed stands in the way; see 'remapctl check'";
 	default:
-		return "check the disk that it is on";
+		return "it cannot be written; check the disk that it is on";
 	}
 }
 

@@ -149,8 +149,8 @@ static void a_failed_spare_gives_nothing_and_serves_on(void **state)
 	memset(buf, 3, 512);
 	assert_false(spare_failed(s));
 	assert_int_equal(spare_write(s, buf, 9, 1), 0);
-	assert_true(spare_fail(s));
-	assert_false(spare_fail(s));
+	assert_true(spare_fail(s, SPARE_FAILING, EIO));
+	assert_false(spare_fail(s, SPARE_FAILING, EIO));
 	assert_true(spare_failed(s));
 	assert_int_equal(spare_allocate(s, 1, &first), 0);
 	assert_int_equal(spare_read(s, buf, 9, 1), 0);

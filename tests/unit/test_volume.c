@@ -26,7 +26,7 @@ static void a_healthy_volume_is_its_main(void **state)
 	assert_main_holds(MAIN_BYTES / sector_size - 3, 3, 2);
 	open_volume();
 	assert_read(0, 100, 1);
-	assert_string_equal(status_now().trouble, "");
+	assert_string_equal(trouble_now(), "");
 }
 
 static void requests_outside_the_image(void **state)
@@ -471,7 +471,7 @@ static void status_tells(void **state)
 	bad_sectors(30, 1, FAULT_ON_READ);
 	assert_lost(30, 1);
 	assert_int_equal(status_now().errors, before.errors + 1);
-	assert_true(status_now().trouble[0] != 0);
+	assert_true(trouble_now()[0]);
 	clear_faults();
 	assert_int_equal(status_now().faults, 0);
 }

@@ -55,7 +55,7 @@ static void full_spares_fail_the_write_and_nothing_else(void **state)
 	assert_read(0, slots - 2, 2);
 	assert_written(0, slots - 2, 6);
 	assert_read(0, slots - 2, 6);
-	assert_true(status_now().trouble[0] != 0);
+	assert_true(trouble_now()[0]);
 	reopen_volume();
 	assert_int_equal(free_slots(), 0);
 	assert_read(0, slots - 2, 6);
@@ -451,7 +451,7 @@ static void assert_main_given_up(int error)
 	assert_int_equal(write_sectors_of(10, 4, 2), -EIO);
 	assert_lost(10, 4);
 	assert_true(status_now().main_failed);
-	assert_true(status_now().trouble[0] != 0);
+	assert_true(trouble_now()[0]);
 	assert_counts(0, 0);
 	disrupt_end();
 	assert_counts(0, 0);
@@ -564,7 +564,7 @@ static void assert_flush_failure_sticks(void)
 	assert_int_equal(volume_flush(volume), -EIO);
 	assert_int_equal(volume_flush(volume), -EIO);
 	assert_true(status_now().flush_failed);
-	assert_true(status_now().trouble[0] != 0);
+	assert_true(trouble_now()[0]);
 	close_badly();
 	open_volume();
 	assert_int_equal(events("flush_failed"), 1);

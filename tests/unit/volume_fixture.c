@@ -231,6 +231,15 @@ struct volume_status status_now(void)
 	return s;
 }
 
+const char *trouble_now(void)
+{
+	static struct trouble_text text;
+	struct volume_status s = status_now();
+
+	text = trouble_text(&s.troubles, 0);
+	return text.text;
+}
+
 static const char *ask(const char *query)
 {
 	static char answers[4][4096];

@@ -55,6 +55,8 @@ void clear_faults(void);
 /* ---- what is recorded ----------------------------------------------------------- */
 
 struct volume_status status_now(void);
+/* The gravest of its troubles, in words; "": there is none. */
+const char *trouble_now(void);
 void assert_counts(uint64_t remapped, uint64_t pending);
 /* A number or text from the database, by SQL. */
 uint64_t ask_number(const char *query);

@@ -72,24 +72,44 @@ static void put_daemon(const struct report *r)
 		put_fact(r->out, "Daemon", s->no_daemon ? "not running" : s->daemon_error.text);
 }
 
+static void put_size(const struct report *r)
+{
+	const struct store_volume *v = r->status->volume;
+	char size[32], text[128];
+
+	put_fact(r->out, "Main", v->main_path);
+	snprintf(text, sizeof(text), "%s, %" PRIu64 " sectors of %" PRIu32 " bytes",
+		 format_size(size, v->main_sectors * v->sector_size), v->main_sectors,
+		 v->sector_size);
+	put_fact(r->out, "Size", text);
+	put_fact(r->out, "UUID", v->uuid);
+}
+
+static void put_trouble(FILE *out, const struct troubles *t, size_t i)
+{
+	const char *state = volume_state_name(t->all[i].state);
+
+	fprintf(out, "<p><span class=\"badge %s\">%s</span> <span class=\"quiet\">", state, state);
+	put_text(out, trouble_text(t, i).text);
+	fputs("</span></p>\n", out);
+}
+
 static void put_header(const struct report *r)
 {
 	const struct status *s = r->status;
-	char size[32], text[128];
 
 	fputs("<header><h1><bdi>", r->out);
 	put_text(r->out, name_of(s->path));
 	fprintf(r->out, "</bdi></h1>\n<p><span class=\"badge %s\">%s</span> <span class=\"quiet\">",
-		s->state, s->state);
-	put_text(r->out, s->trouble.text);
-	fputs("</span></p>\n<dl class=\"facts\">\n", r->out);
+		volume_state_name(s->state), volume_state_name(s->state));
+	put_text(r->out, trouble_text(&s->troubles, 0).text);
+	fputs("</span></p>\n", r->out);
+	for (size_t i = 1; i < s->troubles.count; i++)
+		put_trouble(r->out, &s->troubles, i);
+	fputs("<dl class=\"facts\">\n", r->out);
 	put_fact(r->out, "Volume", s->path);
-	put_fact(r->out, "Main", s->volume->main_path);
-	snprintf(text, sizeof(text), "%s, %" PRIu64 " sectors of %" PRIu32 " bytes",
-		 format_size(size, s->volume->main_sectors * s->volume->sector_size),
-		 s->volume->main_sectors, s->volume->sector_size);
-	put_fact(r->out, "Size", text);
-	put_fact(r->out, "UUID", s->volume->uuid);
+	if (s->store)
+		put_size(r);
 	put_daemon(r);
 	fputs("</dl></header>\n", r->out);
 	if (s->totals.faults) {
@@ -158,17 +178,24 @@ static void put_end(const struct report *r)
 		"</html>\n", report_page_js);
 }
 
+static int put_database(const struct report *r)
+{
+	int rc;
+
+	put_tiles(r);
+	rc = report_map(r);
+	rc = rc ? rc : report_spares(r);
+	rc = rc ? rc : report_timeline(r);
+	return rc ? rc : report_tables(r);
+}
+
 static int put_page(const struct report *r)
 {
 	int rc;
 
 	put_head(r);
 	put_header(r);
-	put_tiles(r);
-	rc = report_map(r);
-	rc = rc ? rc : report_spares(r);
-	rc = rc ? rc : report_timeline(r);
-	rc = rc ? rc : report_tables(r);
+	rc = r->status->store ? put_database(r) : 0;
 	put_end(r);
 	return rc;
 }
@@ -200,12 +227,12 @@ static int make_page(const struct status *status, char **ret_page, size_t *ret_s
 		     struct error *err)
 {
 	struct report r = {.status = status, .now = time(NULL)};
-	int rc = events_read(status->store, r.now, &r.events, err);
+	int rc = status->store ? events_read(status->store, r.now, &r.events, err) : 0;
 
 	if (rc)
 		return rc;
 	r.out = open_memstream(ret_page, ret_size);
-	rc = r.out ? make_cells(&r) : -ENOMEM;
+	rc = !r.out ? -ENOMEM : status->store ? make_cells(&r) : 0;
 	rc = rc ? rc : put_page(&r);
 	free_cells(&r);
 	if (r.out && fclose(r.out) != 0)
@@ -225,8 +252,8 @@ static int report(const char *volume, const char *path)
 		return refuse(&err);
 	rc = make_page(&status, &page, &size, &err);
 	rc = rc ? rc : output_put(path, page, size, &status, &err);
-	status_close(&status);
-	return rc ? refuse(&err) : EXIT_DONE;
+	rc = rc ? refuse(&err) : EXIT_DONE;
+	return rc | status_end(&status);
 }
 
 int run_report(int argc, char **argv)

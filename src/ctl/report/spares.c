@@ -66,10 +66,11 @@ static void put_spare(const struct report *r, size_t i)
 		spare->id);
 	put_text(r->out, spare->path);
 	fprintf(r->out, "</bdi></span></h3>\n<p class=\"quiet\">%s, %s: ",
-		spare_state_name(spare->state), format_size(size, spare->length));
+		r->status->health[i] == VOLUME_OK ? spare_state_name(spare->state)
+						  : volume_state_name(r->status->health[i]), format_size(size, spare->length));
 	put_count(r->out, r->status->used[i], " used, ");
 	put_count(r->out, r->status->bad[i], " bad, ");
-	put_count(r->out, status_free_of(r->status, i), " free of ");
+	put_count(r->out, r->status->free[i], " free of ");
 	put_count(r->out, spare->slots, " slots");
 	fputs("</p>\n", r->out);
 	put_bar(r, i);
