@@ -8,7 +8,8 @@
  * caller's to prevent. They return 0 or a negative errno:
  *
  *   media errors   see errno_is_media: about these sectors
- *   -ENODEV        the device is gone (read 0 bytes inside its size, removed)
+ *   -ENODEV        the device is gone: removed, or shorter than it was when it was
+ *                  opened. A file that was seen so stays so, even if it is made longer
  *   -EOPNOTSUPP    discard, zero: the device cannot; write zeros instead
  *   anything else  about the device or the file system below it
  */
@@ -59,12 +60,12 @@ struct device_ops {
 
 struct device_queue_ops {
 	/* Of O_DIRECT, and what is to be added to offsets; -1: there is none. */
-	int (*descriptor)(struct device *, uint64_t *ret_base);
+	int (*descriptor)(struct device *, bool write, uint64_t *ret_base);
 	/*
 	 * 0 or what read or write would have returned when the kernel answered result;
 	 * -EAGAIN: nothing is known, read or write have to do it.
 	 */
-	int (*outcome)(const struct device *, bool write, size_t length, long result);
+	int (*outcome)(struct device *, bool write, size_t length, long result);
 };
 
 struct device {

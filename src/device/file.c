@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -25,6 +26,7 @@ struct file_device {
 	struct device device;
 	int fd;
 	uint64_t base; /* bytes: where the region begins */
+	atomic_bool cut; /* the file was seen to be shorter than that: for ever */
 	struct claim claim;
 	dev_t held; /* for claim_leave; 0: nothing */
 };
@@ -34,7 +36,59 @@ static struct file_device *file_of(struct device *d)
 	return (struct file_device *)d;
 }
 
+static int find_size(int fd, bool block_device, uint64_t *ret)
+{
+	struct stat st;
+
+	if (block_device)
+		return ioctl(fd, BLKGETSIZE64, ret) < 0 ? -errno : 0;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	*ret = (uint64_t)st.st_size;
+	return 0;
+}
+
 /* ---- I/O ------------------------------------------------------------------ */
+
+/*
+ * The size that was opened is the size. A write past the end of a file that was cut
+ * makes it longer again, and what lay between then reads as zeros: so a file is asked
+ * before and after each write, and stays failed once it was short, whatever is made
+ * of it later. A block device tells by itself, and may come back.
+ */
+static bool is_shorter(struct file_device *f)
+{
+	const struct geometry *g = &f->device.geometry;
+	uint64_t size;
+
+	if (atomic_load_explicit(&f->cut, memory_order_relaxed))
+		return true;
+	if (find_size(f->fd, g->block_device, &size) < 0 || size >= f->base + g->size)
+		return false;
+	atomic_store(&f->cut, !g->block_device);
+	return true;
+}
+
+static bool is_cut_file(struct file_device *f)
+{
+	return !f->device.geometry.block_device && is_shorter(f);
+}
+
+/* It did less than asked: -ENODEV, and remembered where it can be. */
+static int gone(struct file_device *f)
+{
+	is_shorter(f);
+	return -ENODEV;
+}
+
+/* What an errno of reading or writing says: also EIO may come from behind the end. */
+static int io_error(struct file_device *f, bool write, int code)
+{
+	/* A block device is never full: this one was removed. */
+	if (write && f->device.geometry.block_device && code == ENOSPC)
+		return -ENODEV;
+	return errno_is_media(code) && is_shorter(f) ? -ENODEV : -code;
+}
 
 /* Direct I/O that ends within a block came to the end of a file cut short. */
 static bool is_cut(const struct device *d, ssize_t n)
@@ -47,16 +101,18 @@ static int file_read(struct device *d, void *buf, size_t length, uint64_t offset
 	struct file_device *f = file_of(d);
 	char *to = buf;
 
+	if (atomic_load_explicit(&f->cut, memory_order_relaxed))
+		return -ENODEV;
 	while (length > 0) {
 		ssize_t n = pread(f->fd, to, length, (off_t)(f->base + offset));
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return -errno;
+			return io_error(f, false, errno);
 		/* End of file inside the device: it was removed or cut. */
 		if (n == 0 || is_cut(d, n))
-			return -ENODEV;
+			return gone(f);
 		to += n;
 		offset += (uint64_t)n;
 		length -= (size_t)n;
@@ -69,21 +125,22 @@ static int file_write(struct device *d, const void *buf, size_t length, uint64_t
 	struct file_device *f = file_of(d);
 	const char *from = buf;
 
+	if (is_cut_file(f))
+		return -ENODEV;
 	while (length > 0) {
 		ssize_t n = pwrite(f->fd, from, length, (off_t)(f->base + offset));
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		/* A block device is never full: this one was removed. */
 		if (n < 0)
-			return d->geometry.block_device && errno == ENOSPC ? -ENODEV : -errno;
+			return io_error(f, true, errno);
 		if (n == 0 || is_cut(d, n))
-			return -ENODEV;
+			return gone(f);
 		from += n;
 		offset += (uint64_t)n;
 		length -= (size_t)n;
 	}
-	return 0;
+	return is_cut_file(f) ? -ENODEV : 0;
 }
 
 static int file_flush(struct device *d)
@@ -93,7 +150,10 @@ static int file_flush(struct device *d)
 	do
 		rc = fdatasync(file_of(d)->fd);
 	while (rc < 0 && errno == EINTR);
-	return rc < 0 ? -errno : 0;
+	if (rc < 0)
+		return -errno;
+	/* What was written there is gone with it. */
+	return is_cut_file(file_of(d)) ? -ENODEV : 0;
 }
 
 static int file_fallocate(struct device *d, int mode, uint64_t offset, uint64_t length)
@@ -101,6 +161,9 @@ static int file_fallocate(struct device *d, int mode, uint64_t offset, uint64_t 
 	struct file_device *f = file_of(d);
 	int rc;
 
+	/* It would do nothing where there is nothing, and succeed. */
+	if (is_shorter(f))
+		return -ENODEV;
 	do
 		rc = fallocate(f->fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)(f->base + offset),
 			       (off_t)length);
@@ -131,6 +194,8 @@ static int file_next_data(struct device *d, uint64_t offset, uint64_t *ret_start
 	uint64_t limit = f->base + d->geometry.size;
 	off_t data, hole;
 
+	if (is_shorter(f))
+		return -ENODEV;
 	data = lseek(f->fd, (off_t)(f->base + offset), SEEK_DATA);
 	if (data < 0 && errno != ENXIO)
 		data = (off_t)(f->base + offset); /* cannot tell: all may be data */
@@ -173,24 +238,27 @@ static void file_close(struct device *d)
 /* ---- queued I/O ------------------------------------------------------------ */
 
 /* Without O_DIRECT the kernel would wait for it while it is queued. */
-static int file_descriptor(struct device *d, uint64_t *ret_base)
+static int file_descriptor(struct device *d, bool write, uint64_t *ret_base)
 {
-	*ret_base = file_of(d)->base;
-	return d->geometry.direct ? file_of(d)->fd : -1;
+	struct file_device *f = file_of(d);
+
+	*ret_base = f->base;
+	return d->geometry.direct && !(write && is_cut_file(f)) ? f->fd : -1;
 }
 
 /* As file_read and file_write have it; -EINVAL: they may know a way. */
-static int file_outcome(const struct device *d, bool write, size_t length, long result)
+static int file_outcome(struct device *d, bool write, size_t length, long result)
 {
+	struct file_device *f = file_of(d);
+	bool cut = write ? is_cut_file(f) : atomic_load_explicit(&f->cut, memory_order_relaxed);
+
+	if (cut || result == 0 || (result > 0 && is_cut(d, result)))
+		return gone(f);
 	if (result == (long)length)
 		return 0;
-	if (result == 0 || (result > 0 && is_cut(d, result)))
-		return -ENODEV;
 	if (result > 0 || result == -EINTR || result == -EINVAL)
 		return -EAGAIN;
-	if (write && d->geometry.block_device && result == -ENOSPC)
-		return -ENODEV;
-	return (int)result;
+	return io_error(f, write, (int)-result);
 }
 
 static const struct device_queue_ops file_queue_ops = {
@@ -266,15 +334,6 @@ static uint32_t find_block_size(int fd, const struct stat *st, bool direct)
 	small = pread(fd, buf, 512, 512) >= 0 || errno != EINVAL;
 	free(buf);
 	return small ? 512 : 4096;
-}
-
-static int find_size(int fd, const struct stat *st, uint64_t *ret)
-{
-	if (S_ISREG(st->st_mode)) {
-		*ret = (uint64_t)st->st_size;
-		return 0;
-	}
-	return ioctl(fd, BLKGETSIZE64, ret) < 0 ? -errno : 0;
 }
 
 static int set_region(struct file_device *f, const char *path, const struct file_device_options *o,
@@ -372,7 +431,7 @@ static int take_open_file(struct file_device *f, const char *path,
 		rc = claim_region(f, path, o, &st, err);
 	if (rc < 0)
 		return rc;
-	rc = find_size(f->fd, &st, &size);
+	rc = find_size(f->fd, S_ISBLK(st.st_mode), &size);
 	if (rc < 0)
 		return open_error(path, o, -rc, err);
 	g->block_device = S_ISBLK(st.st_mode);
@@ -397,7 +456,7 @@ static int exclusive_flag(const char *path, const struct file_device_options *o,
 		return -errno;
 	if (fd < 0)
 		return claim_is_ours(st->st_rdev) ? 0 : -EBUSY;
-	if (find_size(fd, st, &size) < 0)
+	if (find_size(fd, true, &size) < 0)
 		return -errno;
 	return o->offset == 0 && (o->length == 0 || o->length == size) ? O_EXCL : 0;
 }

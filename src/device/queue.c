@@ -91,7 +91,7 @@ bool device_queue_add(struct device_queue *q, struct queued_io *io, struct devic
 {
 	const struct device_queue_ops *ops = device->ops->queued;
 	uint64_t base;
-	int fd = ops ? ops->descriptor(device, &base) : -1;
+	int fd = ops ? ops->descriptor(device, write, &base) : -1;
 
 	if (fd < 0)
 		return false;
@@ -154,7 +154,7 @@ void device_queue_submit(struct device_queue *q)
 
 static void come_back(struct queued_io *io, long result)
 {
-	const struct device *d = io->device;
+	struct device *d = io->device;
 
 	if (is_unknown(io, result)) {
 		wait_where_needed(io);

@@ -175,3 +175,24 @@ losetup -d "$device"
 bounded fusermount3 -u lower.mnt
 # LOOP_CTL_REMOVE
 perl -e 'open(my $f, "+<", "/dev/loop-control"); ioctl($f, 0x4C81, $ARGV[0] + 0)' "${device#/dev/loop}" || :
+
+say "a file that is cut short: no write makes it longer again"
+VOLUME=$SCRATCH/cut MAIN=$SCRATCH/cut.img SPARE=$SCRATCH/cut.spare
+volume_make 16M 1M
+image_mount
+noise kept 8
+sector_write "$IMAGE" 20000 8 <kept
+truncate -s 8M "$MAIN"
+for sector in 30000 100 32760; do
+  must_fail 'input/output error' sector_write "$IMAGE" "$sector" 8 <kept
+done
+must_fail 'input/output error|no such device' bounded fallocate -p -o 12M -l 64K "$IMAGE"
+must_fail 'error' bounded sync "$IMAGE"
+must_fail 'input/output error' sector_read "$IMAGE" 20000 8
+assert_eq "$(stat -c %s "$MAIN")" $((8 << 20)) "size of main"
+assert_eq "$(status_of .state)" failed "state"
+say "nor are zeros served where it is made longer from outside"
+truncate -s 16M "$MAIN"
+must_fail 'input/output error' sector_read "$IMAGE" 20000 8
+assert_eq "$(remapped_sectors_list)$(pending_sectors_list)" "" "sectors that were taken for bad"
+image_unmount

@@ -590,13 +590,81 @@ static void a_cut_file_is_an_error_not_a_short_read(void **state)
 	uint8_t *buf = aligned_buffer(64 * KiB);
 
 	(void)state;
-	assert_int_equal(truncate(at("main"), SIZE / 2), 0);
-	assert_int_equal(device_read(d, buf, 64 * KiB, SIZE - 64 * KiB), -ENODEV);
-	assert_int_equal(device_read(d, buf, 64 * KiB, SIZE / 2 - 32 * KiB), -ENODEV);
-	assert_int_equal(device_read(d, buf, 64 * KiB, SIZE / 2 - 64 * KiB), 0);
-	/* Cut in the middle of a block. */
+	/* In the middle of a block. */
 	assert_int_equal(truncate(at("main"), SIZE / 2 - 100), 0);
+	assert_int_equal(device_read(d, buf, 64 * KiB, 0), 0);
 	assert_int_equal(device_read(d, buf, 64 * KiB, SIZE / 2 - 64 * KiB), -ENODEV);
+	assert_int_equal(device_read(d, buf, 64 * KiB, SIZE - 64 * KiB), -ENODEV);
+	/* It has failed as a whole. */
+	assert_int_equal(device_read(d, buf, 64 * KiB, 0), -ENODEV);
+	device_close(d);
+	free(buf);
+}
+
+static uint64_t size_of(const char *name)
+{
+	struct stat st;
+
+	assert_int_equal(stat(at(name), &st), 0);
+	return (uint64_t)st.st_size;
+}
+
+/* Each of these would otherwise succeed, and the write make it longer again. */
+static void nothing_succeeds_on_a_cut_file(void **state)
+{
+	uint8_t *buf = aligned_buffer(64 * KiB);
+	uint64_t start, end;
+
+	(void)state;
+	for (int first = 0; first < 6; first++) {
+		struct device *d = open_new("main", SIZE);
+
+		assert_int_equal(truncate(at("main"), SIZE / 2), 0);
+		for (int i = 0; i < 6; i++)
+			switch ((first + i) % 6) {
+			case 0:
+				assert_int_equal(device_write(d, buf, 64 * KiB, SIZE - 64 * KiB), -ENODEV);
+				break;
+			case 1:
+				assert_int_equal(device_write(d, buf, 64 * KiB, 0), -ENODEV);
+				break;
+			case 2:
+				assert_int_equal(device_discard(d, SIZE - 64 * KiB, 64 * KiB), -ENODEV);
+				break;
+			case 3:
+				assert_int_equal(device_zero(d, 0, SIZE), -ENODEV);
+				break;
+			case 4:
+				assert_int_equal(device_flush(d), -ENODEV);
+				break;
+			default:
+				assert_int_equal(device_next_data(d, 0, &start, &end), -ENODEV);
+			}
+		assert_int_equal(size_of("main"), SIZE / 2);
+		/* Zeros in place of what was there. */
+		assert_int_equal(truncate(at("main"), SIZE), 0);
+		assert_int_equal(device_read(d, buf, 64 * KiB, SIZE - 64 * KiB), -ENODEV);
+		assert_int_equal(device_write(d, buf, 64 * KiB, 0), -ENODEV);
+		device_close(d);
+		unlink(at("main"));
+	}
+	free(buf);
+}
+
+static void what_lies_behind_a_region_may_be_cut(void **state)
+{
+	uint8_t *buf = aligned_buffer(64 * KiB);
+	struct device *d;
+
+	(void)state;
+	make_file(at("main"), SIZE);
+	assert_int_equal(open_with(at("main"), (struct file_device_options){
+				   .offset = 64 * KiB, .length = 64 * KiB}, &d), 0);
+	assert_int_equal(truncate(at("main"), 128 * KiB), 0);
+	assert_int_equal(device_write(d, buf, 64 * KiB, 0), 0);
+	assert_int_equal(device_flush(d), 0);
+	assert_int_equal(truncate(at("main"), 128 * KiB - 512), 0);
+	assert_int_equal(device_write(d, buf, 4096, 0), -ENODEV);
 	device_close(d);
 	free(buf);
 }
@@ -648,6 +716,8 @@ int main(void)
 		TEST(next_data_skips_holes_only),
 		TEST(next_data_of_a_region_stays_inside),
 		TEST(a_cut_file_is_an_error_not_a_short_read),
+		TEST(nothing_succeeds_on_a_cut_file),
+		TEST(what_lies_behind_a_region_may_be_cut),
 		TEST(a_read_only_device_refuses_writes),
 	};
 

@@ -140,14 +140,27 @@ static void past_the_end_the_device_is_gone(void **state)
 	(void)state;
 	assert_int_equal(truncate(at("main"), (off_t)(MiB - PIECE / 2)), 0);
 	add(0, false, MiB - PIECE);
-	add(1, false, MiB - PIECE / 2);
+	wait_for_all();
+	/* What it has come to is for device_read to say. */
+	assert_int_equal(ios[0].result, device->geometry.block_size == 512 ? -EAGAIN : -ENODEV);
+	add(1, false, 0);
+	wait_for_all();
+	assert_int_equal(ios[1].result, device->geometry.block_size == 512 ? 0 : -ENODEV);
+	assert_int_equal(device_read(device, buffer, PIECE, MiB - PIECE), -ENODEV);
 	add(2, false, 0);
 	wait_for_all();
-	/* What the first one has come to is for device_read to say. */
-	assert_int_equal(ios[0].result, device->geometry.block_size == 512 ? -EAGAIN : -ENODEV);
-	assert_int_equal(device_read(device, buffer, PIECE, MiB - PIECE), -ENODEV);
-	assert_int_equal(ios[1].result, -ENODEV);
-	assert_int_equal(ios[2].result, 0);
+	assert_int_equal(ios[2].result, -ENODEV);
+}
+
+static void a_cut_file_is_not_made_longer(void **state)
+{
+	(void)state;
+	/* Cut while the write is under way, as far as anybody can tell. */
+	add(0, true, MiB / 2 - PIECE);
+	assert_int_equal(truncate(at("main"), MiB / 4), 0);
+	wait_for_all();
+	assert_true(ios[0].result < 0);
+	assert_false(device_queue_add(queue, &ios[1], device, true, buffer, PIECE, 0));
 }
 
 /* RWF_NOWAIT: whoever leads must not wait for a journal. */
@@ -268,6 +281,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(many_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(each_comes_back_as_itself, setup, teardown),
 		cmocka_unit_test_setup_teardown(past_the_end_the_device_is_gone, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_cut_file_is_not_made_longer, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_would_wait_is_for_others, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_nowait_the_rest_is_done_here, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_outcome_may_tell_it_as_well, setup, teardown),
