@@ -13,6 +13,7 @@
 
 #include "remapfs/cleanup.h"
 #include "store/statement.h"
+#include "store/vfs.h"
 
 /* What the new database shall hold. */
 struct content {
@@ -56,6 +57,8 @@ static int make(const char *vfs, const char *path, const struct content *content
 
 	if (rc < 0)
 		return rc;
+	/* Until it has a log: there is no journal on disk (vfs.h), and nothing to keep. */
+	sqlite3_exec(s->db, "PRAGMA journal_mode = MEMORY", NULL, NULL, NULL);
 	rc = store_migrate(s, 0, err);
 	if (rc == 0) {
 		rc = store_begin(s);
@@ -175,7 +178,7 @@ static int create(const char *path, const struct content *content, bool set_asid
 
 	if (fd < 0)
 		return fd;
-	rc = make(NULL, draft, content, err);
+	rc = make(store_vfs(), draft, content, err);
 	if (rc == 0 && (set_aside || access(path, F_OK) < 0))
 		rc = set_aside ? set_all_aside(path, err) : refuse_leftovers(path, err);
 	/* link(2), unlike rename(2), never replaces what is there. */

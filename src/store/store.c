@@ -11,6 +11,7 @@
 
 #include "store/schema.h"
 #include "store/statement.h"
+#include "store/vfs.h"
 
 #define APPLICATION_ID 0x524d4653 /* 'RMFS', as in schema/1.sql */
 
@@ -27,6 +28,7 @@ static const char setup[] = "PRAGMA journal_mode = WAL;"
  */
 static const char caution[] = "PRAGMA trusted_schema = OFF;"
 			      "PRAGMA cell_size_check = ON;"
+			      "PRAGMA temp_store = MEMORY;"
 			      "PRAGMA mmap_size = 0;";
 
 /* More than the schema and the statements of remapfs need, and no more. */
@@ -174,8 +176,14 @@ static int check_version(struct store *s, const char *path, enum store_mode mode
 {
 	int version = find_version(s, path, err);
 
-	if (version < 0 || version == newest_version())
-		return version < 0 ? version : 0;
+	if (version < 0)
+		return version;
+	/* Somebody took its log away: it gets it back without a journal on disk (vfs.h). */
+	if (mode == STORE_WRITE && !has_log(s))
+		sqlite3_exec(s->db, "PRAGMA journal_mode = MEMORY; PRAGMA journal_mode = WAL", NULL,
+			     NULL, NULL);
+	if (version == newest_version())
+		return 0;
 	if (mode == STORE_READ)
 		return error_set(err, EUCLEAN, "volume '%s' has the older version %d; mount it "
 				 "once to bring it up to date", path, version);
@@ -194,14 +202,14 @@ static int check_file(const char *path, struct error *err)
 	if (!S_ISREG(st.st_mode))
 		return error_set(err, EUCLEAN, "'%s' is not a remapfs volume; give the file that "
 				 "'remapctl create' made", path);
-	return 0;
+	return store_check_beside(path, err);
 }
 
 int store_open(const char *path, enum store_mode mode, struct store **ret, struct error *err)
 {
 	int rc = check_file(path, err);
 
-	return rc < 0 ? rc : store_open_on(NULL, path, mode, ret, err);
+	return rc < 0 ? rc : store_open_on(store_vfs(), path, mode, ret, err);
 }
 
 int store_open_on(const char *vfs, const char *path, enum store_mode mode, struct store **ret,
@@ -235,7 +243,7 @@ int store_open_on(const char *vfs, const char *path, enum store_mode mode, struc
 		store_close(s);
 		return rc;
 	}
-	if (mode == STORE_WRITE && !vfs)
+	if (mode == STORE_WRITE && vfs == store_vfs())
 		store_note_place(s);
 	*ret = s;
 	return 0;
@@ -380,7 +388,7 @@ int store_each_path(const char *path, int (*fn)(void *, const char *), void *con
 	struct store *s;
 	int rc = check_file(path, err);
 
-	rc = rc < 0 ? rc : store_connect(NULL, path, SQLITE_OPEN_READWRITE, &s, err);
+	rc = rc < 0 ? rc : store_connect(store_vfs(), path, SQLITE_OPEN_READWRITE, &s, err);
 	if (rc < 0)
 		return rc;
 	sqlite3_exec(s->db, "PRAGMA query_only = ON", NULL, NULL, NULL);

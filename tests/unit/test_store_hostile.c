@@ -2,11 +2,16 @@
 #include "store_fixture.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
+#include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "store/schema.h"
+#include "store/vfs.h"
 
 #define ROOM (1 << 20)
 
@@ -219,6 +224,130 @@ static void longer_than_any_row(void **state)
 	assert_true(err.text[0] != 0);
 }
 
+/* ---- what lies beside it ------------------------------------------------------------- */
+
+/* A rollback journal without pages that names victim as its super-journal. */
+static void plant_journal(const char *victim)
+{
+	static const uint8_t magic[] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7};
+	const uint8_t head[] = {0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 10, 0, 0, 2, 0, 0, 0, 0x10, 0};
+	size_t length = strlen(victim), at_end = 512 + 4 + length;
+	uint8_t journal[1024] = {0};
+	uint32_t sum = 0;
+
+	memcpy(journal, magic, 8);
+	memcpy(journal + 8, head, sizeof(head));
+	for (size_t i = 0; i < length; i++)
+		sum += (uint8_t)victim[i];
+	/* The page of the locks, in pages of 4096 bytes. */
+	memcpy(journal + 512, "\0\4\0\1", 4);
+	memcpy(journal + 516, victim, length);
+	for (int i = 0; i < 4; i++) {
+		journal[at_end + (size_t)i] = (uint8_t)(length >> (24 - 8 * i));
+		journal[at_end + 4 + (size_t)i] = (uint8_t)(sum >> (24 - 8 * i));
+	}
+	memcpy(journal + at_end + 8, magic, 8);
+	make_file(at("vol-journal"), at_end + 16);
+	put_bytes(at("vol-journal"), 0, journal, at_end + 16);
+}
+
+/* SQLite deletes the file that the journal names, while it reads the first page. */
+static void a_journal_deletes_nothing(void **state)
+{
+	struct sqlite3 *db;
+	struct error err;
+
+	(void)state;
+	new_volume();
+	make_file(at("victim"), 5);
+	plant_journal(at("victim"));
+	assert_refused("vol-journal");
+	assert_int_equal(access(at("victim"), F_OK), 0);
+	assert_int_equal(store_each_path(at("vol"), NULL, NULL, &err), -EUCLEAN);
+	/* It comes when everything was looked at. */
+	assert_int_equal(sqlite3_open_v2(at("vol"), &db, SQLITE_OPEN_READWRITE, store_vfs()),
+			 SQLITE_OK);
+	assert_int_not_equal(sqlite3_exec(db, "SELECT * FROM volume", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+	assert_int_equal(access(at("victim"), F_OK), 0);
+	/* The attack works where nothing stops it. */
+	assert_int_equal(sqlite3_open(at("vol"), &db), SQLITE_OK);
+	sqlite3_exec(db, "SELECT * FROM volume", NULL, NULL, NULL);
+	sqlite3_close(db);
+	assert_int_equal(access(at("victim"), F_OK), -1);
+}
+
+static void put_fifo(const char *name)
+{
+	assert_int_equal(mkfifo(at(name), 0600), 0);
+}
+
+static void put_link(const char *name)
+{
+	make_file(at("elsewhere"), 0);
+	assert_int_equal(symlink(at("elsewhere"), at(name)), 0);
+}
+
+static void put_hard_link(const char *name)
+{
+	make_file(at("elsewhere"), 0);
+	assert_int_equal(link(at("elsewhere"), at(name)), 0);
+}
+
+static void put_folder(const char *name)
+{
+	assert_int_equal(mkdir(at(name), 0700), 0);
+}
+
+/* Of somebody who is neither root nor the volume's owner. */
+static void put_foreign(const char *name)
+{
+	make_file(at(name), 0);
+	assert_int_equal(chown(at(name), 12345, 12345), 0);
+}
+
+static void refused_by_sqlite_too(const char *name)
+{
+	struct sqlite3 *db;
+	int rc;
+
+	assert_int_equal(sqlite3_open_v2(at("vol"), &db, SQLITE_OPEN_READWRITE, store_vfs()),
+			 SQLITE_OK);
+	rc = sqlite3_exec(db, "SELECT * FROM volume", NULL, NULL, NULL);
+	sqlite3_close(db);
+	if (rc == SQLITE_OK)
+		fail_msg("%s was used", name);
+}
+
+/* Whatever it is, it is not waited for, not followed, and not removed. */
+static void logs_that_are_none(void **state)
+{
+	static void (*const put[])(const char *) = {put_fifo, put_link, put_hard_link, put_folder,
+						    put_foreign};
+	static const char *const names[] = {"vol-wal", "vol-shm", "vol-journal"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(put); i++)
+		for (size_t k = 0; k < ARRAY_SIZE(names); k++) {
+			struct stat st;
+
+			if (put[i] == put_foreign && geteuid() != 0)
+				continue;
+			new_volume();
+			put[i](names[k]);
+			assert_refused(names[k]);
+			/* It passes by a journal that is empty. */
+			if (k < 2)
+				refused_by_sqlite_too(names[k]);
+			assert_int_equal(lstat(at(names[k]), &st), 0);
+			assert_int_equal(remove(at(names[k])), 0);
+			unlink(at("elsewhere"));
+			unlink(at("vol-wal"));
+			unlink(at("vol-shm"));
+			assert_accepted();
+		}
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
 
 int main(void)
@@ -230,6 +359,8 @@ int main(void)
 		TEST(an_older_version),
 		TEST(rows_that_the_schema_forbids),
 		TEST(longer_than_any_row),
+		TEST(a_journal_deletes_nothing),
+		TEST(logs_that_are_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
