@@ -136,7 +136,7 @@ struct file_device_options {
 	int fd;
 	/*
 	 * With opened: whoever handed fd over holds the claims on what is below it, and
-	 * looked for other users, as file_device_open does.
+	 * looked for other users, as file_device_open does. path is for messages only.
 	 */
 	bool claimed;
 };
@@ -163,6 +163,9 @@ int file_device_open(const char *path, const struct file_device_options *options
  */
 int file_device_descriptor(const char *path, const struct file_device_options *options,
 			   int *ret_fd, struct error *err);
+
+/* The descriptor of one that file_device_open made; it stays the device's. */
+int file_device_fd(const struct device *);
 
 /* ---- fault injector ------------------------------------------------------ */
 

@@ -1,10 +1,9 @@
 /*
  * Direct I/O that is under way without a thread waiting for each (libaio).
  *
- * Contract 11 holds for it: the kernel ends a process only once its queued I/O is
- * over (exit_aio), and such I/O keeps the file open, and with it the lock that
- * whoever comes next waits for, or of a whole block device what refuses it
- * (file_device_open). io_uring has no such end.
+ * Contract 11 holds for it: the kernel ends a process, and unmaps its memory, only once
+ * its queued I/O is over (exit_aio), and whoever comes next waits for that
+ * (supervision_map). io_uring has no such end.
  *
  * For one thread at a time. Nothing waits but device_queue_wait; except that the
  * kernel, asked not to (RWF_NOWAIT), still waits to write a file of a file system

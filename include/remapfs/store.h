@@ -193,6 +193,14 @@ int store_freeze(struct store *);
 int store_each_path(const char *path, int (*fn)(void *context, const char *member), void *context,
 		    struct error *err);
 
+/*
+ * The same of main (id ON_MAIN, with its path alone) and of the spares that are in use:
+ * id, path, offset and length. *member is valid during the call.
+ */
+int store_each_member(const char *path,
+		      int (*fn)(void *context, const struct store_spare *member), void *context,
+		      struct error *err);
+
 struct store_totals {
 	uint64_t remapped_sectors, pending_sectors;
 	uint64_t remaps; /* rows */

@@ -52,6 +52,53 @@ struct volume_parts {
  */
 int volume_lock(const char *path, unsigned wait_ms, int *ret_fd, struct error *err);
 
+/* ---- members that are open for longer than one process serves them ------------- */
+
+/* Main (ON_MAIN) or a spare, and its descriptor. */
+struct volume_member {
+	spare_id_t id;
+	int fd;
+};
+
+/*
+ * What a process serves that did not open it. Stays the caller's while the volume is
+ * open. joined and left are called by one thread at a time.
+ */
+struct volume_members {
+	const struct volume_member *all;
+	size_t count;
+	/*
+	 * A spare is to join, fd is the one that its opener passed: whoever holds the others
+	 * claims it and keeps it. Otherwise -errno, and it does not join; err has the line.
+	 */
+	int (*joined)(void *context, const struct store_spare *, int fd, struct error *err);
+	/* One has left, or did not join after all. */
+	void (*left)(void *context, spare_id_t);
+	void *context;
+};
+
+/*
+ * Opens and claims main and all spares that are in use, by their paths, for the
+ * processes that serve them. Nothing is written to them. The caller holds volume_lock,
+ * and calls from one thread at a time. err has the line. Errors: those of
+ * store_each_member and file_device_open, -EINVAL (two share storage).
+ */
+struct volume_hold;
+int volume_hold_open(const char *path, bool read_only, unsigned lock_wait_ms,
+		     struct volume_hold **ret, struct error *err);
+void volume_hold_close(struct volume_hold *); /* NULL is allowed */
+/*
+ * One more spare, which another process has opened as file_device_descriptor does; fd
+ * stays the caller's. In place of one of the same number. -EINVAL: no such number, or
+ * there are too many; -EBADF: fd is not what the path leads to; those of file_device_open.
+ */
+int volume_hold_add(struct volume_hold *, const struct store_spare *, int fd, struct error *err);
+/* No-op if it is not held. */
+void volume_hold_drop(struct volume_hold *, spare_id_t);
+size_t volume_hold_count(const struct volume_hold *);
+/* The descriptor stays the hold's. */
+struct volume_member volume_hold_member(const struct volume_hold *, size_t index);
+
 struct volume_options {
 	bool read_only;
 	/*
@@ -76,6 +123,8 @@ struct volume_options {
 	 * when the volume is closed. Stays the caller's.
 	 */
 	atomic_bool *flush_failed;
+	/* NULL: they are opened by their paths. */
+	const struct volume_members *members;
 	const char *opener; /* for the history: what opened it; may be NULL */
 	/* NULL: files and block devices, which are locked (contract 8). */
 	const struct volume_parts *parts;

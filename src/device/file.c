@@ -491,9 +491,12 @@ static int take_over(const char *path, const struct file_device_options *o, int 
 	int access = fcntl(o->fd, F_GETFL), fd;
 	struct stat there, here;
 
-	if (access < 0 || fstat(o->fd, &here) < 0 || stat(path, &there) < 0)
+	if (access < 0 || fstat(o->fd, &here) < 0)
 		return open_error(path, o, errno, err);
-	if (here.st_dev != there.st_dev || here.st_ino != there.st_ino ||
+	/* What is claimed is it, whatever the path leads to by now. */
+	if (!o->claimed && stat(path, &there) < 0)
+		return open_error(path, o, errno, err);
+	if ((!o->claimed && (here.st_dev != there.st_dev || here.st_ino != there.st_ino)) ||
 	    (access & O_ACCMODE) != (o->read_only ? O_RDONLY : O_RDWR) ||
 	    !(access & (O_DIRECT | O_DSYNC)))
 		return error_set(err, EBADF, "%s '%s' is not what was opened for it; try again",
@@ -528,4 +531,9 @@ int file_device_open(const char *path, const struct file_device_options *o, stru
 	}
 	*ret = &f->device;
 	return 0;
+}
+
+int file_device_fd(const struct device *d)
+{
+	return ((const struct file_device *)d)->fd;
 }

@@ -1,28 +1,109 @@
 #include "fuse/supervision.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-void inheritance_write(char *text, const struct inheritance *i)
+#include "remapfs/cleanup.h"
+
+/* ---- descriptors ------------------------------------------------------------------- */
+
+char *inheritance_write(const struct inheritance *i)
 {
-	snprintf(text, 64, "%d:%d:%d:%d", i->fuse, i->shared, i->volume, i->ready);
+	char *text = NULL;
+	size_t size;
+	FILE *file = open_memstream(&text, &size);
+
+	if (!file)
+		return NULL;
+	fprintf(file, "fuse=%d,shared=%d,volume=%d,ready=%d,up=%d", i->fuse, i->shared, i->volume,
+		i->ready, i->up);
+	for (size_t m = 0; m < i->count; m++)
+		if (i->members[m].id == ON_MAIN)
+			fprintf(file, ",main=%d", i->members[m].fd);
+		else
+			fprintf(file, ",spare%u=%d", i->members[m].id, i->members[m].fd);
+	if (fclose(file) == 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
+static bool add_member(struct inheritance *i, spare_id_t id, int fd)
+{
+	struct volume_member *more = reallocarray(i->members, i->count + 1, sizeof(*more));
+
+	if (!more)
+		return false;
+	i->members = more;
+	more[i->count++] = (struct volume_member){id, fd};
+	return true;
+}
+
+/* One "NAME=FD". */
+static bool read_one(struct inheritance *i, const char *name, int fd)
+{
+	const struct {
+		const char *name;
+		int *fd;
+	} known[] = {{"fuse", &i->fuse}, {"shared", &i->shared}, {"volume", &i->volume},
+		     {"ready", &i->ready}, {"up", &i->up}};
+	spare_id_t spare;
+
+	for (size_t k = 0; k < sizeof(known) / sizeof(known[0]); k++)
+		if (strcmp(name, known[k].name) == 0)
+			*known[k].fd = fd;
+	if (strcmp(name, "main") == 0)
+		return add_member(i, ON_MAIN, fd);
+	return sscanf(name, "spare%u", &spare) != 1 || add_member(i, spare, fd);
 }
 
 bool inheritance_read(const char *text, struct inheritance *ret)
 {
-	struct inheritance i;
-	char more;
+	struct inheritance i = {.fuse = -1, .shared = -1, .volume = -1, .ready = -1, .up = -1};
+	bool good = true;
+	char name[32];
+	int fd, n;
 
-	if (sscanf(text, "%d:%d:%d:%d%c", &i.fuse, &i.shared, &i.volume, &i.ready, &more) != 4)
-		return false;
-	*ret = i;
-	return true;
+	for (; good && *text; text += n + (text[n] == ',')) {
+		n = 0;
+		good = sscanf(text, "%31[a-z0-9]=%d%n", name, &fd, &n) == 2 && fd >= 0 &&
+		       (text[n] == ',' || !text[n]) && read_one(&i, name, fd);
+	}
+	good = good && i.fuse >= 0 && i.shared >= 0 && i.volume >= 0 && i.ready >= 0 &&
+	       i.up >= 0 && i.count && i.members[0].id == ON_MAIN;
+	if (good)
+		*ret = i;
+	else
+		inheritance_clear(&i);
+	return good;
 }
+
+void inheritance_clear(struct inheritance *i)
+{
+	free(i->members);
+	i->members = NULL;
+	i->count = 0;
+}
+
+void inheritance_pass_on(const struct inheritance *i, bool pass_on)
+{
+	const int flags = pass_on ? 0 : FD_CLOEXEC;
+
+	for (const int *fd = &i->fuse; fd <= &i->up; fd++)
+		fcntl(*fd, F_SETFD, flags);
+	for (size_t m = 0; m < i->count; m++)
+		fcntl(i->members[m].fd, F_SETFD, flags);
+}
+
+/* ---- a refused call -------------------------------------------------------------------- */
 
 static const char refusal[] = "refused: ";
 
@@ -46,7 +127,9 @@ long supervision_refusal(const struct supervision *s)
 	return strtol(s->former + sizeof(refusal) - 1, NULL, 10);
 }
 
-struct supervision *supervision_map(int fd)
+/* ---- shared memory --------------------------------------------------------------------- */
+
+static struct supervision *map(int fd)
 {
 	struct supervision *at;
 	struct stat st;
@@ -66,6 +149,36 @@ struct supervision *supervision_map(int fd)
 	return NULL;
 }
 
+/*
+ * A file description of its own, which this mapping alone keeps from being closed, and
+ * with it its lock.
+ */
+static int open_anew(int fd, unsigned wait_ms)
+{
+	const struct timespec pause = {.tv_nsec = 10 * 1000000};
+	char path[32];
+	int own;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	own = open(path, O_RDWR | O_CLOEXEC);
+	for (unsigned waited = 0; own >= 0 && flock(own, LOCK_EX | LOCK_NB) < 0; waited += 10) {
+		if (errno == EWOULDBLOCK && waited < wait_ms) {
+			nanosleep(&pause, NULL);
+			continue;
+		}
+		cleanup_close(&own);
+		own = -1;
+	}
+	return own;
+}
+
+struct supervision *supervision_map(int fd, unsigned wait_ms)
+{
+	CLEANUP_CLOSE int own = open_anew(fd, wait_ms);
+
+	return own < 0 ? NULL : map(own);
+}
+
 int supervision_create(struct supervision **ret)
 {
 	static const struct supervision first = {.layout = SUPERVISION_LAYOUT,
@@ -75,7 +188,7 @@ int supervision_create(struct supervision **ret)
 	if (fd < 0)
 		return -errno;
 	if (ftruncate(fd, sizeof(first)) < 0 || pwrite(fd, &first, sizeof(first), 0) != sizeof(first) ||
-	    !(*ret = supervision_map(fd))) {
+	    !(*ret = map(fd))) {
 		int rc = -errno;
 
 		close(fd);

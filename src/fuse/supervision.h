@@ -16,8 +16,13 @@
  *
  * A request may so be carried out twice, by the dead worker and by its
  * successor. That is harmless because it was not answered in between, and
- * because the I/O of a dead worker is over when it has been reaped, in threads as
- * well as queued (queue.h). A flush that failed is remembered here.
+ * because the I/O of a dead worker is over when its successor begins (queue.h,
+ * supervision_map). A flush that failed is remembered here.
+ *
+ * Main and spares are opened and claimed once, by the supervisor before it mounts; every
+ * worker inherits those descriptors. So it serves what was mounted, whatever the names
+ * mean by then, and no claim is let go between two workers. By their paths it opens the
+ * database's three files alone.
  */
 #ifndef FUSE_SUPERVISION_H
 #define FUSE_SUPERVISION_H
@@ -25,6 +30,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "remapfs/volume.h"
 
 #define INIT_BYTES_MAX 1024
 
@@ -59,20 +66,37 @@ void supervision_note_refusal(struct supervision *, long number);
 /* The number that the worker that died has left, or -1. */
 long supervision_refusal(const struct supervision *);
 
-/* Descriptors that a worker is started with, on its command line. */
+/*
+ * Descriptors that a worker is started with, on its command line as a list of NAME=FD:
+ * fuse, shared, volume, ready, up, main, and spareN for spare N. A worker leaves those
+ * that it does not know alone, so that others may come to be.
+ */
 struct inheritance {
 	int fuse;   /* /dev/fuse, mounted */
 	int shared; /* of struct supervision */
 	int volume; /* holds the lock on the volume */
 	int ready;  /* a byte goes here once disk.img can be opened */
+	int up;     /* what it has to say of spares: members.h */
+	struct volume_member *members; /* main and spares, open and claimed */
+	size_t count;
 };
 
-/* "3:4:5:6" and back; the text holds at least 64 bytes. false: not of that form. */
-void inheritance_write(char *text, const struct inheritance *);
+/* The caller frees it. NULL: no memory. */
+char *inheritance_write(const struct inheritance *);
+/* false: not such a list, or one that lacks a name but spares, or no memory. */
 bool inheritance_read(const char *text, struct inheritance *ret);
+void inheritance_clear(struct inheritance *);
+/* Whether programs that this process starts have them as well. */
+void inheritance_pass_on(const struct inheritance *, bool pass_on);
 
-/* Maps the shared memory of a descriptor; NULL with errno, EPROTO: another layout. */
-struct supervision *supervision_map(int fd);
+/*
+ * Maps the shared memory of a descriptor, in a worker. NULL with errno, EPROTO: another
+ * layout. EAGAIN: another worker has it mapped, and still had after wait_ms. The kernel
+ * unmaps that of a process only after its queued I/O is over (exit_aio), even if some
+ * other program holds on to its memory when the process has been reaped: so a worker
+ * that has it mapped is alone.
+ */
+struct supervision *supervision_map(int fd, unsigned wait_ms);
 /* Makes it. The descriptor, or -errno. */
 int supervision_create(struct supervision **ret);
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "confine/confine.h"
+#include "fuse/members.h"
 #include "fuse/notify.h"
 #include "fuse/session.h"
 #include "fuse/supervision.h"
@@ -36,11 +37,13 @@ struct supervisor {
 	const char *program; /* the file to start workers from */
 	struct supervision *shared;
 	int shared_fd, volume_fd, signals;
+	struct volume_hold *hold; /* main and spares */
 	struct session *session;
 	void (*ready)(void); /* NULL once called */
 
 	pid_t worker, trial; /* 0: none */
 	int ready_fd; /* of the worker; -1: it has told, or ended */
+	int up_fd;    /* of what it says of spares; -1: it has ended */
 	bool serving; /* the worker has told that it serves */
 	struct timespec served_since;
 	double deaths;
@@ -51,18 +54,31 @@ struct supervisor {
 
 /* ---- starting a worker ------------------------------------------------------------------- */
 
-static void exec_worker(const struct supervisor *s, int ready)
+/* The caller clears it. false: no memory. */
+static bool list_members(const struct supervisor *s, struct inheritance *i)
 {
-	const struct inheritance fds = {session_fd(s->session), s->shared_fd, s->volume_fd, ready};
-	char worker[80] = "--worker=";
-	const char *const argv[] = {"remapfs", worker, s->options->debug ? "-d" : "-f", "-o",
+	i->count = volume_hold_count(s->hold);
+	i->members = calloc(i->count, sizeof(*i->members));
+	for (size_t m = 0; i->members && m < i->count; m++)
+		i->members[m] = volume_hold_member(s->hold, m);
+	return i->members;
+}
+
+/* Does not return. */
+static void exec_worker(const struct supervisor *s, int ready, int up) __attribute__((noreturn));
+static void exec_worker(const struct supervisor *s, int ready, int up)
+{
+	struct inheritance fds = {.fuse = session_fd(s->session), .shared = s->shared_fd,
+				  .volume = s->volume_fd, .ready = ready, .up = up};
+	CLEANUP_FREE char *list = list_members(s, &fds) ? inheritance_write(&fds) : NULL;
+	const char *const argv[] = {"remapfs", "--worker", list, s->options->debug ? "-d" : "-f", "-o",
 				    s->options->list, "--", s->options->volume,
 				    s->options->mountpoint, NULL};
 	sigset_t kept;
 
-	inheritance_write(worker + strlen(worker), &fds);
-	for (const int *fd = &fds.fuse; fd <= &fds.ready; fd++)
-		fcntl(*fd, F_SETFD, 0);
+	if (!list)
+		_exit(EXIT_SYSTEM);
+	inheritance_pass_on(&fds, true);
 	/* What ends a worker stays blocked until it is ready for it. */
 	sigemptyset(&kept);
 	sigaddset(&kept, SIGTERM);
@@ -75,24 +91,51 @@ static void exec_worker(const struct supervisor *s, int ready)
 	_exit(EXIT_SYSTEM);
 }
 
+/* Makes the channels to a worker: *ready and *up are its ends. */
+static int make_channels(struct supervisor *s, int *ready, int *up)
+{
+	int pipe[2], socket[2], rc;
+
+	if (pipe2(pipe, O_CLOEXEC) < 0)
+		return -errno;
+	rc = members_socket(socket);
+	if (rc < 0) {
+		close(pipe[0]);
+		close(pipe[1]);
+		return rc;
+	}
+	s->ready_fd = pipe[0];
+	s->up_fd = socket[0];
+	*ready = pipe[1];
+	*up = socket[1];
+	return 0;
+}
+
+static void close_channel(int *fd)
+{
+	cleanup_close(fd);
+	*fd = -1;
+}
+
 /* -errno: there is none. */
 static int start_worker(struct supervisor *s)
 {
-	int fds[2], rc;
+	CLEANUP_CLOSE int ready = -1;
+	CLEANUP_CLOSE int up = -1;
+	int rc = make_channels(s, &ready, &up);
 
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return -errno;
+	if (rc < 0)
+		return rc;
 	s->worker = fork();
 	if (s->worker == 0)
-		exec_worker(s, fds[1]);
-	rc = s->worker < 0 ? -errno : 0;
-	close(fds[1]);
-	if (rc < 0) {
+		exec_worker(s, ready, up);
+	if (s->worker < 0) {
+		rc = -errno;
 		s->worker = 0;
-		close(fds[0]);
+		close_channel(&s->ready_fd);
+		close_channel(&s->up_fd);
 		return rc;
 	}
-	s->ready_fd = fds[0];
 	s->serving = false;
 	return 0;
 }
@@ -238,8 +281,7 @@ static void worker_ready(struct supervisor *s)
 
 	s->serving = read(s->ready_fd, &word, 1) == 1;
 	clock_gettime(CLOCK_MONOTONIC, &s->served_since);
-	close(s->ready_fd);
-	s->ready_fd = -1;
+	close_channel(&s->ready_fd);
 	if (s->serving && s->ready && s->trial == 0 && s->asked < 2)
 		start_trial(s);
 	if (s->serving && !s->ready)
@@ -255,6 +297,10 @@ static int worker_ended(struct supervisor *s, int status)
 	s->worker = 0;
 	if (s->ready_fd >= 0)
 		worker_ready(s);
+	/* What it said last counts: a row may follow. */
+	if (s->up_fd >= 0)
+		members_serve(s->up_fd, s->hold);
+	close_channel(&s->up_fd);
 	if (s->asked > 1)
 		return s->code;
 	if (code == EXIT_DONE || code == EXIT_UNCLEAN)
@@ -363,13 +409,16 @@ static int supervise(struct supervisor *s)
 
 	while (code < 0) {
 		struct pollfd polls[] = {{.fd = s->signals, .events = POLLIN},
-					 {.fd = s->ready_fd, .events = POLLIN}};
+					 {.fd = s->ready_fd, .events = POLLIN},
+					 {.fd = s->up_fd, .events = POLLIN}};
 		struct signalfd_siginfo info;
 
-		if (poll(polls, 2, -1) < 0)
+		if (poll(polls, 3, -1) < 0)
 			continue;
 		if (polls[1].revents)
 			worker_ready(s);
+		if (polls[2].revents && !members_serve(s->up_fd, s->hold))
+			close_channel(&s->up_fd);
 		if (read(s->signals, &info, sizeof(info)) == sizeof(info))
 			code = on_signal(s, &info);
 	}
@@ -392,7 +441,7 @@ int supervisor_run(const struct options *options, int volume_fd, void (*ready)(v
 {
 	CLEANUP_FREE char *program = realpath("/proc/self/exe", NULL);
 	struct supervisor s = {.options = options, .program = program, .volume_fd = volume_fd,
-			       .ready = ready, .ready_fd = -1};
+			       .ready = ready, .ready_fd = -1, .up_fd = -1};
 	struct error err = {""};
 	int code = EXIT_MOUNT, rc;
 
@@ -403,8 +452,10 @@ int supervisor_run(const struct options *options, int volume_fd, void (*ready)(v
 		return EXIT_SYSTEM;
 	}
 	s.shared->background = !options->foreground;
-	if (session_mount(options, &s.session, &err) < 0) {
+	if (volume_hold_open(options->volume, options->read_only, LOCK_WAIT_MS, &s.hold, &err) < 0 ||
+	    session_mount(options, &s.session, &err) < 0) {
 		log_error("%s", err.text);
+		volume_hold_close(s.hold);
 		return EXIT_MOUNT;
 	}
 	confine(options);
@@ -414,5 +465,6 @@ int supervisor_run(const struct options *options, int volume_fd, void (*ready)(v
 	else
 		log_error("cannot start a worker: %s; end other programs", strerror(-rc));
 	session_end(s.session);
+	volume_hold_close(s.hold);
 	return code;
 }

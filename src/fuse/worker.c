@@ -15,19 +15,20 @@
 #include "fuse/answer.h"
 #include "fuse/daemon.h"
 #include "fuse/image.h"
+#include "fuse/members.h"
 #include "fuse/session.h"
 #include "fuse/supervision.h"
 #include "fuse/survive.h"
 #include "remapfs/cleanup.h"
 #include "remapfs/control.h"
 #include "remapfs/log.h"
-#include "remapfs/storage.h"
 #include "remapfs/store.h"
 
 struct worker {
 	const struct options *options;
 	char unconfined[256]; /* the measures that were refused */
 	struct inheritance inherited;
+	struct volume_members members; /* the same, for the volume */
 	struct supervision *shared;
 	struct image image;
 	struct answering answering;
@@ -59,6 +60,7 @@ static int open_volume(struct worker *w, struct error *err)
 		.isolation_ms = w->options->isolation_ms,
 		.lock_wait_ms = LOCK_WAIT_MS,
 		.locked = true,
+		.members = &w->members,
 		.flush_failed = &w->shared->flush_failed,
 		.opener = opener,
 	};
@@ -67,6 +69,8 @@ static int open_volume(struct worker *w, struct error *err)
 	snprintf(opener, sizeof(opener), "remapfs %s, worker %d%s%s%s%s", REMAPFS_VERSION,
 		 (int)getpid(), o.read_only ? ", ro" : "", o.no_remap ? ", noremap" : "",
 		 w->shared->former[0] ? ", the one before " : "", w->shared->former);
+	w->members = (struct volume_members){w->inherited.members, w->inherited.count,
+					     members_joined, members_left, &w->inherited};
 	rc = check_not_replaced(w, err);
 	rc = rc < 0 ? rc : volume_open(w->options->volume, &o, &w->image.volume, err);
 	if (rc < 0)
@@ -102,65 +106,22 @@ static void tell_refusal(long number)
 		return;
 }
 
-struct members {
-	char **paths;
-	size_t count;
-};
-
-static int add_path(struct members *m, const char *path)
-{
-	char **more = reallocarray(m->paths, m->count + 1, sizeof(*more));
-
-	if (!more)
-		return 1;
-	m->paths = more;
-	m->paths[m->count] = strdup(path);
-	return m->paths[m->count] ? (m->count++, 0) : 1;
-}
-
-/* A member is claimed where its bytes are in the end; what may block is not opened. */
-static int add_below(struct members *m, const char *path)
-{
-	struct storage s;
-	char name[300];
-	int rc = storage_find(path, 0, 0, &s);
-
-	for (size_t i = 0; rc == 0 && i < s.count; i++) {
-		const struct storage_range *r = &s.ranges[i];
-
-		if (!r->is_file)
-			rc = add_path(m, storage_device_name(r->device, name, sizeof(name)));
-		else if (r->inode)
-			rc = add_path(m, r->path);
-	}
-	storage_free(&s);
-	return rc < 0 ? 1 : rc;
-}
-
-static int add_member(void *context, const char *path)
-{
-	int rc = add_path(context, path);
-
-	return rc ? rc : add_below(context, path);
-}
-
 /* The folder of the volume, for the temporary files of SQLite as well. */
-static void confine_to(struct worker *w, const struct members *m, char *refused, size_t size)
+static void confine_to(struct worker *w, char *refused, size_t size)
 {
 	CLEANUP_FREE char *copy = strdup(w->options->volume);
 	const char *folder = copy ? dirname(copy) : "/";
 
 	setenv("SQLITE_TMPDIR", folder, 1);
-	confine_files(folder, (const char *const *)m->paths, m->count, refused, size);
+	confine_files(folder, NULL, 0, refused, size);
 }
 
 /*
- * Before the first thread, and before anything of the volume is used. A volume
- * whose paths cannot be read is one that cannot be opened: that tells why.
+ * Before the first thread, and before anything of the volume is used. Main and spares
+ * are open: nothing but the database is left to be opened.
  */
 static void confine(struct worker *w)
 {
-	struct members members = {.count = 0};
 	char refused[sizeof(w->unconfined)] = "";
 
 	if (w->options->unconfined)
@@ -169,19 +130,13 @@ static void confine(struct worker *w)
 	/* Messages name the local time, whose file cannot be opened later. */
 	tzset();
 	confine_calls(tell_refusal, w->unconfined, sizeof(w->unconfined));
-	/* Of another database that has its name, SQLite would throw away the log of ours. */
-	if (check_not_replaced(w, NULL) == 0)
-		store_each_path(w->options->volume, add_member, &members, NULL);
-	confine_to(w, &members, refused, sizeof(refused));
+	confine_to(w, refused, sizeof(refused));
 	if (refused[0]) {
 		size_t used = strlen(w->unconfined);
 
 		snprintf(w->unconfined + used, sizeof(w->unconfined) - used, "%s%s",
 			 used ? ", " : "", refused);
 	}
-	for (size_t i = 0; i < members.count; i++)
-		free(members.paths[i]);
-	free(members.paths);
 }
 
 /* ---- serving ---------------------------------------------------------------------- */
@@ -250,20 +205,27 @@ static int serve(struct worker *w, struct error *err)
 	return ended == SESSION_ASKED ? EXIT_HANDOVER : EXIT_SYSTEM;
 }
 
+static bool map_shared(struct worker *w)
+{
+	w->shared = supervision_map(w->inherited.shared, LOCK_WAIT_MS);
+	if (!w->shared && errno == EWOULDBLOCK)
+		log_warning("the memory of the worker before is still held by some program, such as a "
+			    "debugger: end that");
+	return w->shared;
+}
+
 int worker_run(const struct options *options)
 {
 	struct worker w = {.options = options};
 	struct error err = {""};
 	int code;
 
-	if (!inheritance_read(options->worker, &w.inherited) ||
-	    !(w.shared = supervision_map(w.inherited.shared))) {
+	if (!inheritance_read(options->worker, &w.inherited) || !map_shared(&w)) {
 		log_error("--worker is for the supervisor alone; use 'remapfs VOLUME MOUNTPOINT'");
 		return EXIT_USAGE;
 	}
 	/* Nothing that this process starts shall have them. */
-	for (int *fd = &w.inherited.fuse; fd <= &w.inherited.ready; fd++)
-		fcntl(*fd, F_SETFD, FD_CLOEXEC);
+	inheritance_pass_on(&w.inherited, false);
 	if (w.shared->background && w.shared->former_end != FORMER_NONE)
 		log_to_syslog();
 	session_block_signals();

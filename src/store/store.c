@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "remapfs/cleanup.h"
 #include "store/schema.h"
 #include "store/statement.h"
 #include "store/vfs.h"
@@ -363,27 +364,40 @@ int store_read_volume(struct store *s)
 	return rc < 0 ? rc : read_spares(s);
 }
 
-/* What every version of the schema has. */
-static const char paths[] = "SELECT main_path FROM volume UNION ALL SELECT path FROM spare";
+#define PATHS_OF_ALL                                                                              \
+	"SELECT 0, main_path, 0, 0 FROM volume UNION ALL "                                        \
+	"SELECT id, path, \"offset\", length FROM spare"
 
-static int each_path(struct store *s, int (*fn)(void *, const char *), void *context)
+/* What every version of the schema has, and what all but the first have. */
+static const char all_members[] = PATHS_OF_ALL;
+static const char members_in_use[] = PATHS_OF_ALL " WHERE state IN ('active', 'retiring')";
+
+static int each_member(struct store *s, const char *sql,
+		       int (*fn)(void *, const struct store_spare *), void *context)
 {
 	sqlite3_stmt *row;
 	int rc, stop = 0;
 
-	if (sqlite3_prepare_v2(s->db, paths, -1, &row, NULL) != SQLITE_OK)
+	if (sqlite3_prepare_v2(s->db, sql, -1, &row, NULL) != SQLITE_OK)
 		return store_errno(s);
 	while (stop == 0 && (rc = store_step(s, row)) > 0) {
-		const char *path = (const char *)sqlite3_column_text(row, 0);
+		CLEANUP_FREE char *path = store_text_copy(row, 1);
+		const struct store_spare member = {
+			.id = (spare_id_t)sqlite3_column_int64(row, 0),
+			.path = path,
+			.offset = (uint64_t)sqlite3_column_int64(row, 2),
+			.length = (uint64_t)sqlite3_column_int64(row, 3),
+		};
 
-		stop = path ? fn(context, path) : -EUCLEAN;
+		stop = path ? fn(context, &member) : -EUCLEAN;
 	}
 	sqlite3_finalize(row);
 	return stop ? stop : rc;
 }
 
-int store_each_path(const char *path, int (*fn)(void *, const char *), void *context,
-		    struct error *err)
+static int each_member_of(const char *path, bool in_use,
+			  int (*fn)(void *, const struct store_spare *), void *context,
+			  struct error *err)
 {
 	struct store *s;
 	int rc = check_file(path, err);
@@ -393,10 +407,37 @@ int store_each_path(const char *path, int (*fn)(void *, const char *), void *con
 		return rc;
 	sqlite3_exec(s->db, "PRAGMA query_only = ON", NULL, NULL, NULL);
 	rc = find_version(s, path, err);
-	if (rc > 0 && (rc = each_path(s, fn, context)) < 0)
+	if (rc > 0 && (rc = each_member(s, in_use && rc > 1 ? members_in_use : all_members, fn,
+					context)) < 0)
 		store_explain(s, rc, path, err);
 	store_close(s);
 	return rc;
+}
+
+int store_each_member(const char *path, int (*fn)(void *, const struct store_spare *),
+		      void *context, struct error *err)
+{
+	return each_member_of(path, true, fn, context, err);
+}
+
+struct path_reader {
+	int (*fn)(void *context, const char *path);
+	void *context;
+};
+
+static int read_path(void *context, const struct store_spare *member)
+{
+	const struct path_reader *r = context;
+
+	return r->fn(r->context, member->path);
+}
+
+int store_each_path(const char *path, int (*fn)(void *, const char *), void *context,
+		    struct error *err)
+{
+	struct path_reader r = {fn, context};
+
+	return each_member_of(path, false, read_path, &r, err);
 }
 
 const struct store_volume *store_volume(const struct store *s)

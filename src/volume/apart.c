@@ -71,6 +71,13 @@ static int compare(const struct locations *p, const struct storage *found, size_
 	return tell(&p->all[j], &p->all[i], shared, &range, remedy, err);
 }
 
+/* Names come to lead elsewhere: a disk moved, a loop device was made of another file. */
+int locations_apart_still(const struct locations *p, struct error *err)
+{
+	return locations_apart(p, 1, true, "tell the volume the path that each has now with "
+			       "'remapctl set-path'", err);
+}
+
 int locations_apart(const struct locations *p, size_t first, bool force, const char *remedy,
 		 struct error *err)
 {

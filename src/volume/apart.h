@@ -31,4 +31,7 @@ void locations_free(struct locations *);
 int locations_apart(const struct locations *, size_t first, bool force, const char *remedy,
 		 struct error *err);
 
+/* As an opening has it: all of them, and what cannot be seen is let pass. */
+int locations_apart_still(const struct locations *, struct error *err);
+
 #endif

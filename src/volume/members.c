@@ -118,6 +118,25 @@ static int record(struct volume *v, const struct store_spare *info, struct spare
 	return 0;
 }
 
+/* Before its row is there, so that whoever serves after us has it. */
+static int hand_up(struct volume *v, const struct store_spare *info, int fd, struct error *err)
+{
+	const struct volume_members *m = v->options.members;
+
+	if (m && fd < 0)
+		return error_set(err, EBADF, "spare '%s' was not passed on; use 'remapctl add-spare'",
+				 info->path);
+	return m ? m->joined(m->context, info, fd, err) : 0;
+}
+
+void has_left(struct volume *v, spare_id_t id)
+{
+	const struct volume_members *m = v->options.members;
+
+	if (m)
+		m->left(m->context, id);
+}
+
 int volume_add_spare(struct volume *v, const struct store_spare *info, struct error *err)
 {
 	return volume_add_opened_spare(v, info, -1, err);
@@ -131,12 +150,20 @@ int volume_add_opened_spare(struct volume *v, const struct store_spare *info, in
 	struct spare *spare;
 	int rc = check_addition(v, info, &id, err);
 
-	rc = rc < 0 ? rc : open_one_spare(v, info, &id, fd, &spare, err);
+	rc = rc < 0 ? rc : hand_up(v, info, fd, err);
 	if (rc < 0)
 		return rc;
+	rc = open_one_spare(v, info, &id, fd, &spare, err);
+	if (rc < 0) {
+		has_left(v, info->id);
+		return rc;
+	}
 	rc = record(v, info, spare, err);
 	if (rc < 0) {
 		spare_close(spare);
+		/* A row that may be there yet needs it. */
+		if (!v->adding_in_doubt)
+			has_left(v, info->id);
 		return rc;
 	}
 	v->last_spare = info->id;

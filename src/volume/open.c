@@ -56,18 +56,29 @@ static void warn_indirect(const struct device *d, const char *role, const char *
 			    "system with O_DIRECT is better", role, path);
 }
 
+/* What the process before had open as well. One that it had not is opened by its path. */
+static void take_inherited(const struct volume *v, spare_id_t id, struct file_device_options *o)
+{
+	const struct volume_members *m = v->options.members;
+
+	for (size_t i = 0; m && i < m->count; i++)
+		if (m->all[i].id == id) {
+			o->opened = o->claimed = true;
+			o->fd = m->all[i].fd;
+		}
+}
+
 static int open_main(struct volume *v, struct error *err)
 {
 	const struct store_volume *info = store_volume(v->store);
 	struct file_device_options o = {.role = "main", .read_only = v->options.read_only,
 					.lock_wait_ms = v->options.lock_wait_ms};
+	const struct store_spare main = {.id = ON_MAIN, .path = info->main_path};
 	struct device *d;
-	int rc = parts_open_device(v->options.parts, info->main_path, &o, &d, err);
+	int rc;
 
-	if (rc == -ENOENT)
-		return error_set(err, ENOENT, "main '%s' is not there; give it back its place, or if it "
-				 "has another path now tell the volume with 'remapctl set-path --main'",
-				 info->main_path);
+	take_inherited(v, ON_MAIN, &o);
+	rc = open_member(v->options.parts, &main, &o, &d, err);
 	if (rc < 0)
 		return rc;
 	if (d->geometry.size != bytes_of(v, v->sectors)) {
@@ -95,16 +106,15 @@ int open_one_spare(struct volume *v, const struct store_spare *info,
 {
 	struct file_device_options o = {.role = "spare", .offset = info->offset,
 					.length = info->length, .opened = fd >= 0, .fd = fd,
+					.claimed = v->options.members,
 					.lock_wait_ms = v->options.lock_wait_ms};
 	bool damaged = false;
 	struct device *d;
-	int rc = parts_open_device(v->options.parts, info->path, &o, &d, err);
+	int rc;
 
-	if (rc == -ENOENT)
-		return error_set(err, ENOENT, "spare %u '%s' is not there; give it back its place, "
-				 "tell the volume the path that it has now with 'remapctl set-path "
-				 "--spare', or if it is lost for ever give it up with 'remapctl "
-				 "retire-spare --lost'", info->id, info->path);
+	if (fd < 0)
+		take_inherited(v, info->id, &o);
+	rc = open_member(v->options.parts, info, &o, &d, err);
 	if (rc < 0)
 		return rc;
 	if (d->geometry.block_size > v->sector_size) {
@@ -158,6 +168,7 @@ static int open_spare(struct volume *v, const struct store_spare *infos, size_t 
 		return 0;
 	rc = open_one_spare(v, &infos[i], &id, -1, &spare, err);
 	if (retired_already(v, &infos[i], rc)) {
+		has_left(v, infos[i].id);
 		v->spares_in_use--;
 		return 0;
 	}
@@ -182,7 +193,6 @@ static int open_spares(struct volume *v, struct error *err)
 	return rc;
 }
 
-/* Names come to lead elsewhere: a disk moved, a loop device was made of another file. */
 static int check_apart(struct volume *v, const char *path, struct error *err)
 {
 	struct locations l = {0};
@@ -190,10 +200,7 @@ static int check_apart(struct volume *v, const char *path, struct error *err)
 
 	rc = rc < 0 ? rc : locations_add_members(&l, v->store);
 	rc = rc < 0 ? error_set(err, ENOMEM, "out of memory; end other programs")
-		    : locations_apart(&l, 1, true,
-				      "tell the volume the path that each has now with "
-				      "'remapctl set-path'",
-				      err);
+		    : locations_apart_still(&l, err);
 	locations_free(&l);
 	return rc;
 }
@@ -341,7 +348,8 @@ static int open_all(struct volume *v, const char *path, struct error *err)
 	v->sector_size = store_volume(v->store)->sector_size;
 	v->sectors = store_volume(v->store)->main_sectors;
 	snprintf(v->uuid, sizeof(v->uuid), "%s", store_volume(v->store)->uuid);
-	rc = v->options.parts ? 0 : check_apart(v, path, err);
+	/* Who opened them did that; names may lead elsewhere by now. */
+	rc = v->options.parts || v->options.members ? 0 : check_apart(v, path, err);
 	rc = rc < 0 ? rc : open_main(v, err);
 	rc = rc < 0 ? rc : open_spares(v, err);
 	rc = rc < 0 ? rc : load_map(v, err);

@@ -233,6 +233,7 @@ static int let_go(struct volume *v, struct spare *spare)
 	v->spares_in_use -= !lost;
 	spare_set_state(spare, SPARE_RETIRED);
 	close_device(v, spare);
+	has_left(v, l.id);
 	log_notice("spare %u %s", l.id, lost ? "was given up" : "is empty and retired");
 	return 0;
 }

@@ -340,12 +340,21 @@ void complain(struct volume *, const struct event *);
 
 /*
  * Opens the device of a spare, which shall be the one that id tells. As volume_open.
- * fd: what its path was opened as by another process, or -1.
+ * fd: what its path was opened as by another process, or -1; options.members: that one
+ * holds the claims.
  */
 int open_one_spare(struct volume *, const struct store_spare *, const struct spare_identity *id,
 		   int fd, struct spare **ret, struct error *err);
+/*
+ * As parts_open_device, of main (id ON_MAIN) or a spare, with a remedy where it is not
+ * there: hold.c.
+ */
+int open_member(const struct volume_parts *, const struct store_spare *,
+		const struct file_device_options *, struct device **ret, struct error *err);
 /* Writes into the superblocks of all spares how many there are in use; leaving may be NULL. */
 void tell_members(struct volume *, spare_id_t last, uint32_t in_use, struct spare *leaving);
+/* Tells whoever holds the members that a spare is not one any more. Under membership. */
+void has_left(struct volume *, spare_id_t);
 /* Free slots that it would give out. Takes no lock that is held during I/O. */
 uint64_t slots_to_lend(struct spare *);
 /* The same of all spares. */
