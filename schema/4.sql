@@ -34,3 +34,15 @@ CREATE TRIGGER history_in_order BEFORE INSERT ON history
 WHEN NEW.at IS NOT strftime('%Y-%m-%dT%H:%M:%fZ', NEW.at)
   OR (NEW.event <> 'clock_back' AND NEW.at < (SELECT at FROM history ORDER BY id DESC LIMIT 1))
 BEGIN SELECT RAISE(ABORT, 'history is in the order of time, as YYYY-MM-DDTHH:MM:SS.SSSZ'); END;
+
+-- ---- Which copy of a spare is the last one -----------------------------------
+
+-- Each opening and each orderly end gives all spares a new random number, the stamp.
+-- next_stamp is committed before the first superblock is written with it, stamp
+-- after the last one was: so a spare has one of the two. 0: none.
+ALTER TABLE spare ADD COLUMN stamp INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE spare ADD COLUMN next_stamp INTEGER NOT NULL DEFAULT 0;
+-- How many of its superblocks carry one of them for certain.
+ALTER TABLE spare ADD COLUMN stamped INTEGER NOT NULL DEFAULT 0 CHECK (stamped BETWEEN 0 AND 2);
+-- The sequence that the spare had durably confirmed before the last commit.
+ALTER TABLE spare ADD COLUMN confirmed INTEGER NOT NULL DEFAULT 0 CHECK (confirmed >= 0);

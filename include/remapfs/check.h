@@ -24,6 +24,7 @@ enum finding_kind {
 	FINDING_CONTRADICTION, /* a valid descriptor says something else than the row */
 	FINDING_UNKNOWN,      /* an acknowledged remap that the database does not know */
 	FINDING_NEWER,        /* the spare was used after this database was */
+	FINDING_OLDER,        /* the spare is an older copy */
 	FINDING_UNREADABLE,   /* a used slot cannot be read */
 };
 
@@ -69,11 +70,11 @@ struct check_result {
 int volume_check(const struct check_options *, struct check_result *ret, struct error *err);
 
 /*
- * Lists why an opening would refuse the volume at first sight: main or a spare that
- * is not there, a spare that is another one, a database older than its spares, rows
- * that were changed behind its back. Reads the superblocks and all rows, changes
- * nothing, waits for nobody; what somebody uses just then is not looked at. For a
- * volume that no daemon serves.
+ * Lists why an opening would refuse the volume: main or a spare that is not there, a
+ * spare that is another one or an older copy, a database older than its spares, rows
+ * that were changed behind its back. Reads the superblocks and all rows, and after an
+ * end without warning the slot tables; changes nothing, waits for nobody; what somebody
+ * uses just then is not looked at. For a volume that no daemon serves.
  */
 void volume_look(struct store *, struct troubles *);
 

@@ -59,7 +59,8 @@ bool spare_same(const struct spare_identity *, const struct spare_identity *);
 int spare_format(struct device *, const struct spare_identity *);
 
 /* Writes both superblocks, the table stays: for a spare that lost both. Not flushed. */
-int spare_write_superblocks(struct device *, const struct spare_identity *, uint64_t confirmed);
+int spare_write_superblocks(struct device *, const struct spare_identity *, uint64_t confirmed,
+			    uint64_t stamp);
 
 /*
  * Reads the identity from either superblock. -ENOENT: neither is one of ours
@@ -67,12 +68,22 @@ int spare_write_superblocks(struct device *, const struct spare_identity *, uint
  */
 int spare_probe(struct device *, struct spare_identity *ret);
 
+/*
+ * Each opening of the volume, and each orderly end, gives database and spares a new
+ * random number, so that a copy from before it can be told: see docs/format.md.
+ */
+struct spare_stamp {
+	uint64_t number; /* 0: none was given yet */
+	bool everywhere; /* every spare in use has it in one superblock at least */
+};
+
 /* One of the two superblocks. */
 struct spare_copy {
 	/* 0, -ENOENT: none of ours, or damaged, -EPROTO: newer; or the device's. */
 	int error;
 	struct spare_identity identity;
 	uint64_t confirmed; /* as spare_confirmed */
+	struct spare_stamp stamp;
 };
 /* Reads both. -ENOENT: the region is too small to have them, -ENOMEM. */
 int spare_inspect(struct device *, struct spare_copy ret[2]);
@@ -182,11 +193,11 @@ int spare_describe(struct spare *, slot_t first, uint64_t count, sector_t sector
 		   uint64_t sequence, const uint32_t *sums);
 /* 0 where all is written. For the committing thread. */
 int spare_save_table(struct spare *);
-/* Makes those free again that were described with this sequence and can be read. */
+/* Revokes those that were described with this sequence and can be read. */
 int spare_clear_sequence(struct spare *, slot_t first, uint64_t count, uint64_t sequence);
 
 /*
- * Makes count descriptors free and keeps what they were, in *ret (the caller
+ * Revokes count descriptors and keeps what they were, in *ret (the caller
  * frees it), for spare_put_back of the same range. On failure they are put
  * back. Slots of which a descriptor cannot be put back are unconfirmed for good,
  * see below; without memory to note them all slots of the spare are, as after
@@ -211,8 +222,35 @@ int spare_each_bad(struct spare *, int (*fn)(void *context, slot_t, sector_t), v
 
 /* The sequence that is durably confirmed. */
 uint64_t spare_confirmed(const struct spare *);
-/* When the spare was opened one superblock was damaged: maybe that with the later sequence. */
-bool spare_may_be_behind(const struct spare *);
+
+/* What its superblocks said when the spare was opened. */
+struct spare_found {
+	struct spare_stamp stamp;       /* the one with the greater confirmed sequence */
+	struct spare_stamp other_stamp; /* the other one; the same where that is damaged */
+	uint64_t confirmed;             /* the greater one */
+	uint64_t vouched; /* both: it had every descriptor up to here, also if copied meanwhile */
+	bool damaged;     /* one was: maybe that with the later sequence */
+};
+const struct spare_found *spare_found(const struct spare *);
+
+/*
+ * Gives the spare a new stamp together with a greater confirmed sequence (as for
+ * spare_confirm), durably. spare_stamp writes the one superblock, spare_stamp_other
+ * then the other one, with what is known of all other spares by then. Errors: those
+ * of the device, -EIO (as spare_flush), -ENOMEM; then the spare may have it or not.
+ */
+int spare_stamp(struct spare *, uint64_t number, uint64_t sequence);
+int spare_stamp_other(struct spare *, bool everywhere);
+/* The stamp that it has durably, and in how many of its superblocks. */
+uint64_t spare_stamped(const struct spare *, unsigned *ret_copies);
+
+/*
+ * What spare_confirmed says, where it is not what was returned before; otherwise 0.
+ * For the committing thread, which records it in the database, and forgets that
+ * with spare_not_recorded where that may have failed.
+ */
+uint64_t spare_unrecorded(struct spare *);
+void spare_not_recorded(struct spare *);
 /*
  * Writes it into one of the superblocks; in force after the next spare_flush.
  * The caller vouches that every descriptor of this spare up to `sequence` is
@@ -237,11 +275,16 @@ bool spare_unconfirmed(struct spare *, slot_t first, uint64_t count);
  * ---- the table as a whole: for the thread that alone has the spare --------------
  */
 
-enum descriptor_state { DESCRIPTOR_NONE, DESCRIPTOR_VALID, DESCRIPTOR_DAMAGED };
+enum descriptor_state {
+	DESCRIPTOR_NONE,
+	DESCRIPTOR_VALID,
+	DESCRIPTOR_REVOKED, /* it was valid, and was cleared: the slot is free */
+	DESCRIPTOR_DAMAGED,
+};
 
 struct slot_descriptor {
 	enum descriptor_state state;
-	sector_t sector; /* these with DESCRIPTOR_VALID only */
+	sector_t sector; /* these with DESCRIPTOR_VALID and DESCRIPTOR_REVOKED only */
 	uint64_t sequence;
 	uint32_t data_sum;
 };

@@ -64,6 +64,10 @@ struct store_spare {
 	uint64_t length;
 	slot_t slots;
 	enum spare_state state;
+	/* What a right copy of it says: see docs/format.md. */
+	uint64_t stamp, next_stamp; /* one of these; next_stamp 0: the first */
+	unsigned stamped;           /* so many of its superblocks, for certain */
+	uint64_t confirmed;         /* at least */
 };
 
 /* ---- life ----------------------------------------------------------------- */
@@ -320,6 +324,14 @@ int store_set_path(struct store *, spare_id_t, const char *path);
  * there are none to write. What store_volume() says stays as it was.
  */
 int store_set_identity(struct store *, const struct store_identity *);
+/*
+ * What its superblocks carry from now on, and so many of them: stamp, or
+ * next_stamp where that is not 0. What store_spares() says stays as it was.
+ */
+int store_set_stamp(struct store *, spare_id_t, uint64_t stamp, uint64_t next_stamp,
+		    unsigned stamped);
+/* The spare has durably confirmed that sequence, or a greater one. */
+int store_set_confirmed(struct store *, spare_id_t, uint64_t confirmed);
 /* Slots that are bad already are passed over. */
 int store_add_bad_slots(struct store *, spare_id_t, slot_t first, uint64_t count, int error);
 

@@ -78,9 +78,24 @@ uint64_t spare_confirmed(const struct spare *s)
 	return atomic_load(&s->confirmed);
 }
 
-bool spare_may_be_behind(const struct spare *s)
+const struct spare_found *spare_found(const struct spare *s)
 {
-	return s->damaged;
+	return &s->found;
+}
+
+uint64_t spare_unrecorded(struct spare *s)
+{
+	uint64_t confirmed = spare_confirmed(s);
+
+	if (confirmed == s->recorded)
+		return 0;
+	s->recorded = confirmed;
+	return confirmed;
+}
+
+void spare_not_recorded(struct spare *s)
+{
+	s->recorded = 0;
 }
 
 /* The lock is held. */
@@ -91,7 +106,7 @@ static int rewrite_older(struct spare *s)
 	if (s->wiped)
 		return 0;
 	rc = superblock_write(s->device, copy_offset(s, s->older), &s->identity,
-			      atomic_load(&s->written));
+			      atomic_load(&s->written), s->stamp);
 	if (rc == 0)
 		s->older = !s->older;
 	atomic_store(&s->dirty, true);
@@ -141,18 +156,19 @@ void spare_leave(struct spare *s)
 	pthread_mutex_unlock(&s->flushing);
 }
 
-int spare_confirm(struct spare *s, uint64_t sequence)
+/* The lock is held. */
+static int confirm(struct spare *s, uint64_t sequence)
 {
-	HOLD_LOCK(&s->superblocks);
 	int rc;
 
 	if (s->wiped || atomic_load(&s->held) || sequence <= atomic_load(&s->written))
 		return 0;
-	rc = superblock_write(s->device, copy_offset(s, s->older), &s->identity, sequence);
+	rc = superblock_write(s->device, copy_offset(s, s->older), &s->identity, sequence, s->stamp);
 	/* That one cannot be written: better the other one alone than none. */
 	if (rc < 0 && rc != -ENOMEM) {
 		s->older = !s->older;
-		rc = superblock_write(s->device, copy_offset(s, s->older), &s->identity, sequence);
+		rc = superblock_write(s->device, copy_offset(s, s->older), &s->identity, sequence,
+				      s->stamp);
 	}
 	if (rc == 0) {
 		s->older = !s->older;
@@ -161,4 +177,45 @@ int spare_confirm(struct spare *s, uint64_t sequence)
 	/* After the write: a flush that begins once this returned must see it. */
 	atomic_store(&s->dirty, true);
 	return rc;
+}
+
+int spare_confirm(struct spare *s, uint64_t sequence)
+{
+	HOLD_LOCK(&s->superblocks);
+
+	return confirm(s, sequence);
+}
+
+int spare_stamp(struct spare *s, uint64_t number, uint64_t sequence)
+{
+	HOLD_LOCK(&s->superblocks);
+	int rc;
+
+	s->stamp = (struct spare_stamp){.number = number};
+	rc = confirm(s, sequence);
+	rc = rc < 0 ? rc : atomic_load(&s->written) < sequence ? -EIO : spare_flush(s);
+	if (rc == 0) {
+		s->given = number;
+		s->stamped = 1;
+	}
+	return rc;
+}
+
+int spare_stamp_other(struct spare *s, bool everywhere)
+{
+	HOLD_LOCK(&s->superblocks);
+	int rc;
+
+	s->stamp.everywhere = everywhere;
+	rc = rewrite_older(s);
+	rc = rc < 0 ? rc : spare_flush(s);
+	if (rc == 0)
+		s->stamped = 2;
+	return rc;
+}
+
+uint64_t spare_stamped(const struct spare *s, unsigned *ret_copies)
+{
+	*ret_copies = s->stamped;
+	return s->given;
 }

@@ -8,7 +8,7 @@
 
 #include "remapfs/cleanup.h"
 
-#define FORMAT_VERSION 1u
+#define FORMAT_VERSION 2u
 #define MAGIC "REMAPFS\n"
 
 /* As on disk. The rest of the block is zero. */
@@ -25,6 +25,9 @@ struct superblock {
 	uint64_t slots;
 	uint64_t bytes;     /* of the region */
 	uint64_t confirmed; /* descriptors up to this sequence are committed or cleared */
+	uint64_t stamp;
+	uint32_t everywhere; /* 1: all spares in use have the stamp */
+	uint32_t reserved;
 	uint64_t checksum;  /* XXH3 of all bytes before it */
 } __attribute__((packed));
 
@@ -32,7 +35,7 @@ struct raw_descriptor {
 	uint64_t sector;
 	uint64_t sequence;
 	uint32_t data_sum;
-	uint32_t reserved;
+	uint32_t revoked;  /* 1: it is */
 	uint64_t checksum; /* XXH3 of all bytes before it, seeded with the slot */
 } __attribute__((packed));
 
@@ -83,7 +86,7 @@ static uint64_t superblock_sum(const struct superblock *s)
 }
 
 static void superblock_encode(void *block, const struct spare_identity *id, uint64_t bytes,
-			      uint64_t confirmed)
+			      uint64_t confirmed, struct spare_stamp stamp)
 {
 	struct superblock s = {
 		.magic = {0},
@@ -96,6 +99,8 @@ static void superblock_encode(void *block, const struct spare_identity *id, uint
 		.slots = htole64(spare_layout(bytes, id->sector_size).slots),
 		.bytes = htole64(bytes),
 		.confirmed = htole64(confirmed),
+		.stamp = htole64(stamp.number),
+		.everywhere = htole32(stamp.everywhere),
 	};
 
 	memcpy(s.magic, MAGIC, sizeof(s.magic));
@@ -135,6 +140,7 @@ static int superblock_decode(const void *block, uint64_t bytes, struct spare_cop
 	memcpy(ret->volume, s.volume, sizeof(s.volume));
 	memcpy(ret->spare, s.spare, sizeof(s.spare));
 	copy->confirmed = le64toh(s.confirmed);
+	copy->stamp = (struct spare_stamp){le64toh(s.stamp), s.everywhere != 0};
 	return is_possible(ret) ? 0 : -ENOENT;
 }
 
@@ -149,13 +155,13 @@ static int read_block(struct device *d, uint64_t offset, void *block, struct spa
 }
 
 int superblock_write(struct device *d, uint64_t offset, const struct spare_identity *id,
-		     uint64_t confirmed)
+		     uint64_t confirmed, struct spare_stamp stamp)
 {
 	CLEANUP_FREE void *block = NULL;
 
 	if (posix_memalign(&block, SPARE_BLOCK, SPARE_BLOCK) != 0)
 		return -ENOMEM;
-	superblock_encode(block, id, d->geometry.size, confirmed);
+	superblock_encode(block, id, d->geometry.size, confirmed, stamp);
 	return device_write(d, block, SPARE_BLOCK, offset);
 }
 
@@ -227,18 +233,20 @@ int spare_format(struct device *d, const struct spare_identity *id)
 	for (uint64_t at = l.table_offset; rc == 0 && at < l.slots_offset; at += SPARE_BLOCK)
 		rc = device_write(d, block, SPARE_BLOCK, at);
 	rc = rc < 0 ? rc : device_flush(d);
-	superblock_encode(block, id, d->geometry.size, 0);
+	superblock_encode(block, id, d->geometry.size, 0, (struct spare_stamp){0});
 	rc = rc < 0 ? rc : device_write(d, block, SPARE_BLOCK, 0);
 	rc = rc < 0 ? rc : device_write(d, block, SPARE_BLOCK, l.backup_offset);
 	return rc < 0 ? rc : device_flush(d);
 }
 
-int spare_write_superblocks(struct device *d, const struct spare_identity *id, uint64_t confirmed)
+int spare_write_superblocks(struct device *d, const struct spare_identity *id, uint64_t confirmed,
+			    uint64_t stamp)
 {
 	uint64_t backup = spare_layout(d->geometry.size, id->sector_size).backup_offset;
-	int rc = superblock_write(d, 0, id, confirmed);
+	const struct spare_stamp s = {.number = stamp};
+	int rc = superblock_write(d, 0, id, confirmed, s);
 
-	return rc < 0 ? rc : superblock_write(d, backup, id, confirmed);
+	return rc < 0 ? rc : superblock_write(d, backup, id, confirmed, s);
 }
 
 /* ---- descriptors ----------------------------------------------------------------- */
@@ -264,6 +272,7 @@ void descriptor_encode(void *to, const struct spare_identity *id, slot_t slot,
 		.sector = htole64(d->sector),
 		.sequence = htole64(d->sequence),
 		.data_sum = htole32(d->data_sum),
+		.revoked = htole32(d->revoked),
 	};
 
 	r.checksum = htole64(descriptor_sum(&r, id, slot));
@@ -284,5 +293,6 @@ int descriptor_decode(const void *from, const struct spare_identity *id, slot_t 
 	ret->sector = le64toh(r.sector);
 	ret->sequence = le64toh(r.sequence);
 	ret->data_sum = le32toh(r.data_sum);
-	return 0;
+	ret->revoked = r.revoked != 0;
+	return ret->revoked ? -ECANCELED : 0;
 }

@@ -1,5 +1,5 @@
 /*
- * The on-spare format, version 1. All numbers are little-endian; see
+ * The on-spare format, version 2. All numbers are little-endian; see
  * docs/format.md. Internal to spare/.
  */
 #ifndef SPARE_FORMAT_H
@@ -15,12 +15,16 @@ struct descriptor {
 	uint64_t sector;
 	uint64_t sequence; /* > 0; the greatest one of a sector holds it */
 	uint32_t data_sum; /* of the data first written */
+	bool revoked;      /* it does not hold any more, and only says that it once did */
 };
 
 /* Encodes into (decodes from) DESCRIPTOR_BYTES at to (from). */
 void descriptor_encode(void *to, const struct spare_identity *, slot_t slot,
 		       const struct descriptor *);
-/* 0, -ENOENT: free, -EBADMSG: neither free nor valid for this slot. */
+/*
+ * 0, -ENOENT: free, -ECANCELED: revoked (*ret is set), -EBADMSG: none of these, or
+ * of another slot.
+ */
 int descriptor_decode(const void *from, const struct spare_identity *, slot_t slot,
 		      struct descriptor *ret);
 
@@ -32,6 +36,6 @@ int superblocks_wipe(struct device *);
 
 /* Replaces one. Not durable before a flush. -ENOMEM, or those of the device. */
 int superblock_write(struct device *, uint64_t offset, const struct spare_identity *,
-		     uint64_t confirmed);
+		     uint64_t confirmed, struct spare_stamp);
 
 #endif

@@ -33,9 +33,11 @@ static int give_group(struct scan *s, slot_t first, const char *raw)
 		int rc = raw ? descriptor_decode(raw + i * DESCRIPTOR_BYTES, &spare->identity,
 						 first + i, &d) : -EBADMSG;
 
-		to->state = rc == 0 ? DESCRIPTOR_VALID
-				    : rc == -ENOENT ? DESCRIPTOR_NONE : DESCRIPTOR_DAMAGED;
-		if (rc == 0) {
+		to->state = rc == 0            ? DESCRIPTOR_VALID
+			    : rc == -ENOENT    ? DESCRIPTOR_NONE
+			    : rc == -ECANCELED ? DESCRIPTOR_REVOKED
+					       : DESCRIPTOR_DAMAGED;
+		if (rc == 0 || rc == -ECANCELED) {
 			to->sector = d.sector;
 			to->sequence = d.sequence;
 			to->data_sum = d.data_sum;
@@ -100,9 +102,10 @@ int spare_write_group(struct spare *s, const struct slot_group *g)
 	memset(block, 0, SPARE_BLOCK);
 	for (uint64_t i = 0; i < g->count; i++) {
 		const struct slot_descriptor *from = &g->slots[i];
-		struct descriptor d = {from->sector, from->sequence, from->data_sum};
+		struct descriptor d = {from->sector, from->sequence, from->data_sum,
+				       from->state == DESCRIPTOR_REVOKED};
 
-		if (from->state == DESCRIPTOR_VALID)
+		if (from->state == DESCRIPTOR_VALID || from->state == DESCRIPTOR_REVOKED)
 			descriptor_encode(block + i * DESCRIPTOR_BYTES, &s->identity, g->first + i,
 					  &d);
 	}

@@ -36,6 +36,24 @@ bool spare_same(const struct spare_identity *a, const struct spare_identity *b)
 	       a->main_sectors == b->main_sectors;
 }
 
+/* other: newer, where there is no other one. */
+static void note_found(struct spare *s, const struct spare_copy *newer,
+		       const struct spare_copy *other)
+{
+	s->confirmed = s->written = newer->confirmed;
+	s->stamp = newer->stamp;
+	if (other->stamp.number == newer->stamp.number)
+		s->stamp.everywhere |= other->stamp.everywhere;
+	s->found = (struct spare_found){
+		.stamp = s->stamp,
+		.other_stamp = other->stamp,
+		.confirmed = newer->confirmed,
+		.vouched = other->confirmed,
+	};
+	s->given = newer->stamp.number;
+	s->stamped = newer != other && other->stamp.number == newer->stamp.number ? 2 : 1;
+}
+
 static int check_identity(struct spare *s, bool *ret_damaged, struct error *err)
 {
 	const struct spare_identity *expected = &s->identity;
@@ -67,7 +85,8 @@ static int check_identity(struct spare *s, bool *ret_damaged, struct error *err)
 	if (!*ret_damaged && copy[s->older].confirmed > copy[!s->older].confirmed)
 		s->older = !s->older;
 	s->confirmed = s->written = copy[!s->older].confirmed;
-	s->damaged = *ret_damaged;
+	note_found(s, &copy[!s->older], &copy[*ret_damaged ? !s->older : s->older]);
+	s->found.damaged = *ret_damaged;
 	return 0;
 }
 

@@ -20,7 +20,7 @@ struct run {
 struct spare {
 	struct device *device;
 	struct spare_identity identity;
-	bool damaged; /* one superblock was, when it was opened */
+	struct spare_found found;
 	struct spare_layout layout;
 	char *path; /* for messages; NULL: not told */
 	_Atomic(enum spare_health) health;
@@ -47,9 +47,13 @@ struct spare {
 	pthread_mutex_t superblocks;     /* one at a time reads and rewrites them */
 	bool wiped;                      /* they are not written any more */
 	bool left;                       /* see spare_leave; under flushing, too */
+	struct spare_stamp stamp;        /* of every superblock that is written */
+	uint64_t given;                  /* the stamp that is durably there */
+	unsigned stamped;                /* … in so many superblocks, for certain */
 	unsigned older;                  /* the copy to be written next: 0 or 1 */
 	_Atomic(uint64_t) written;       /* confirmed, but maybe not durably so */
 	_Atomic(uint64_t) confirmed;     /* durably */
+	uint64_t recorded;               /* of this; the committing thread's */
 
 	/* The table sector last touched, so that neighbours cost no read. */
 	void *table;

@@ -72,8 +72,24 @@ int spare_describe(struct spare *s, slot_t first, uint64_t count, sector_t secto
 }
 
 /*
- * Exchanges raw descriptors for zeros (to) or for what they were (from), table
- * sector by table sector. *ret_done: how many were.
+ * Clears the raw descriptor of a slot. That it was there stays to be seen: a row that
+ * turns out to be durable then tells a spare that had it from an older copy.
+ */
+static void clear_descriptor(struct spare *s, char *at, slot_t slot)
+{
+	struct descriptor d;
+	int rc = descriptor_decode(at, &s->identity, slot, &d);
+
+	d.revoked = true;
+	if (rc == 0)
+		descriptor_encode(at, &s->identity, slot, &d);
+	else if (rc != -ECANCELED)
+		memset(at, 0, DESCRIPTOR_BYTES);
+}
+
+/*
+ * Clears raw descriptors (to: what they were), or exchanges them for what they were
+ * (from), table sector by table sector. *ret_done: how many were.
  */
 static int exchange(struct spare *s, slot_t first, uint64_t count, char *to, const char *from,
 		    uint64_t *ret_done)
@@ -95,8 +111,8 @@ static int exchange(struct spare *s, slot_t first, uint64_t count, char *to, con
 			memcpy(to + i * DESCRIPTOR_BYTES, at, n * DESCRIPTOR_BYTES);
 		if (from)
 			memcpy(at, from + i * DESCRIPTOR_BYTES, n * DESCRIPTOR_BYTES);
-		else
-			memset(at, 0, n * DESCRIPTOR_BYTES);
+		for (uint64_t j = 0; !from && j < n; j++)
+			clear_descriptor(s, at + j * DESCRIPTOR_BYTES, slot + j);
 		/* A write that failed may have arrived: it is to be undone as well. */
 		i += n;
 		rc = save(s);
@@ -177,7 +193,7 @@ static int clear_in_sector(struct spare *s, slot_t first, slot_t end, uint64_t s
 
 		if (descriptor_decode(at, &s->identity, slot, &d) < 0 || d.sequence != sequence)
 			continue;
-		memset(at, 0, DESCRIPTOR_BYTES);
+		clear_descriptor(s, at, slot);
 		found = true;
 	}
 	return found ? save(s) : 0;

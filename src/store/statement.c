@@ -41,11 +41,14 @@ static const char *const sql[SQL_COUNT] = {
 	[SQL_PLACED_ALL] = "SELECT main_sector, sectors, slot, sequence FROM remap"
 			   " WHERE +spare_id = ?",
 	[SQL_SPARE_INSERT] = "INSERT INTO spare (id, uuid, added_at, path, \"offset\", length,"
-			     " slots) VALUES (?, ?, " NOW ", ?, ?, ?, ?)",
-	[SQL_SPARE_READ] = "SELECT id, uuid, path, \"offset\", length, slots, state FROM spare"
-			   " ORDER BY id",
+			     " slots, stamp, stamped, confirmed)"
+			     " VALUES (?, ?, " NOW ", ?, ?, ?, ?, ?, ?, ?)",
+	[SQL_SPARE_READ] = "SELECT id, uuid, path, \"offset\", length, slots, state, stamp,"
+			   " next_stamp, stamped, confirmed FROM spare ORDER BY id",
 	[SQL_SPARE_STATE] = "UPDATE spare SET state = ?2 WHERE id = ?1",
 	[SQL_SPARE_PATH] = "UPDATE spare SET path = ?2 WHERE id = ?1",
+	[SQL_SPARE_STAMP] = "UPDATE spare SET stamp = ?2, next_stamp = ?3, stamped = ?4 WHERE id = ?1",
+	[SQL_SPARE_CONFIRMED] = "UPDATE spare SET confirmed = ?2 WHERE id = ?1",
 	[SQL_SPARE_USAGE] = "SELECT used, bad FROM spare_usage WHERE id = ?",
 	[SQL_REMAP_INSERT] = "INSERT INTO remap (main_sector, sectors, spare_id, slot, sequence,"
 			     " error, at) VALUES (?, ?, ?, ?, ?, ?, coalesce(?, " NOW "))",

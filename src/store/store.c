@@ -298,9 +298,11 @@ static enum spare_state read_state(sqlite3_stmt *row, int column)
 
 int store_add_spare(struct store *s, const struct store_spare *spare)
 {
-	return store_run(s, store_bind(s, SQL_SPARE_INSERT, "ittiii", (int64_t)spare->id,
+	return store_run(s, store_bind(s, SQL_SPARE_INSERT, "ittiiiiii", (int64_t)spare->id,
 				       spare->uuid, spare->path, (int64_t)spare->offset,
-				       (int64_t)spare->length, (int64_t)spare->slots));
+				       (int64_t)spare->length, (int64_t)spare->slots,
+				       (int64_t)spare->stamp, (int64_t)spare->stamped,
+				       (int64_t)spare->confirmed));
 }
 
 int store_set_spare_state(struct store *s, spare_id_t id, enum spare_state state)
@@ -315,6 +317,19 @@ int store_set_path(struct store *s, spare_id_t spare, const char *path)
 	if (spare == ON_MAIN)
 		return store_run(s, store_bind(s, SQL_VOLUME_PATH, "t", path));
 	return store_run(s, store_bind(s, SQL_SPARE_PATH, "it", (int64_t)spare, path));
+}
+
+int store_set_stamp(struct store *s, spare_id_t id, uint64_t stamp, uint64_t next_stamp,
+		    unsigned stamped)
+{
+	return store_run(s, store_bind(s, SQL_SPARE_STAMP, "iiii", (int64_t)id, (int64_t)stamp,
+				       (int64_t)next_stamp, (int64_t)stamped));
+}
+
+int store_set_confirmed(struct store *s, spare_id_t id, uint64_t confirmed)
+{
+	return store_run(s, store_bind(s, SQL_SPARE_CONFIRMED, "ii", (int64_t)id,
+				       (int64_t)confirmed));
 }
 
 static int read_spares(struct store *s)
@@ -335,6 +350,10 @@ static int read_spares(struct store *s)
 			.length = (uint64_t)sqlite3_column_int64(row, 4),
 			.slots = (slot_t)sqlite3_column_int64(row, 5),
 			.state = read_state(row, 6),
+			.stamp = (uint64_t)sqlite3_column_int64(row, 7),
+			.next_stamp = (uint64_t)sqlite3_column_int64(row, 8),
+			.stamped = (unsigned)sqlite3_column_int64(row, 9),
+			.confirmed = (uint64_t)sqlite3_column_int64(row, 10),
 		};
 		store_text(row, 1, spare->uuid, sizeof(spare->uuid));
 		spare->path = store_text_copy(row, 2);

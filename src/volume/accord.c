@@ -45,6 +45,8 @@ static int take_group(void *context, struct slot_group *g)
 			continue;
 		if (d->state == DESCRIPTOR_DAMAGED || d->sequence >> SEQUENCE_EPOCH > s->opens)
 			part->odd = true;
+		if (d->state == DESCRIPTOR_REVOKED)
+			continue;
 		part->sum -= sum_of(g->first + i, d->sector, d->sequence);
 	}
 	return 0;

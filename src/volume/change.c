@@ -86,6 +86,17 @@ int change_spent(struct change *c, int64_t fault_id)
 	return 0;
 }
 
+int change_stamp(struct change *c, spare_id_t spare, uint64_t stamp, uint64_t next_stamp,
+		 unsigned stamped)
+{
+	struct change_stamp *x = grow(&c->stamps, &c->stamp_count, sizeof(*x));
+
+	if (!x)
+		return -ENOMEM;
+	*x = (struct change_stamp){spare, stamp, next_stamp, stamped};
+	return 0;
+}
+
 void change_refuse(struct change *c, spare_id_t spare, slot_t slot, int error, bool flush)
 {
 	c->refused_stale = false;
@@ -107,5 +118,6 @@ void change_clear(struct change *c)
 	free(c->emptied);
 	free(c->events);
 	free(c->spent);
+	free(c->stamps);
 	memset(c, 0, sizeof(*c));
 }

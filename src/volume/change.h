@@ -32,13 +32,21 @@ struct change_emptied {
 	void *taken; /* the committer's: what they said; NULL: not taken out */
 };
 
+/* What the superblocks of a spare carry: see store_set_stamp. */
+struct change_stamp {
+	spare_id_t spare;
+	uint64_t stamp, next_stamp;
+	unsigned stamped;
+};
+
 struct change {
 	struct change_extent *extents;
 	struct change_bad *bad;
 	struct change_emptied *emptied;
 	struct event *events;
 	int64_t *spent;
-	size_t extent_count, bad_count, emptied_count, event_count, spent_count;
+	struct change_stamp *stamps;
+	size_t extent_count, bad_count, emptied_count, event_count, spent_count, stamp_count;
 
 	spare_id_t confirm; /* asks for nothing but commit_confirm: see commit.c */
 
@@ -64,6 +72,8 @@ int change_bad(struct change *, spare_id_t, slot_t first, uint64_t count, int er
 int change_emptied(struct change *, spare_id_t, slot_t first, uint64_t count, bool ahead);
 int change_event(struct change *, const struct event *);
 int change_spent(struct change *, int64_t fault_id);
+int change_stamp(struct change *, spare_id_t, uint64_t stamp, uint64_t next_stamp,
+		 unsigned stamped);
 
 /* The committer: the spare answered error (positive) to a descriptor, or to a flush. */
 void change_refuse(struct change *, spare_id_t, slot_t, int error, bool flush);

@@ -15,7 +15,7 @@
 
 #include "remapfs/cleanup.h"
 #include "remapfs/volume.h"
-#include "volume/cross.h"
+#include "volume/age.h"
 #include "volume/parts.h"
 #include "volume/spare_set.h"
 
@@ -131,10 +131,11 @@ static enum finding_fate fate_of(const struct check *c, bool repaired)
 }
 
 /* Both are lost. What the database says of the spare is all there is. */
-static int restore_both(struct check *c, struct device *d, const struct spare_identity *id)
+static int restore_both(struct check *c, struct device *d, const struct spare_identity *id,
+			uint64_t stamp)
 {
 	struct finding f = {.kind = FINDING_SUPERBLOCKS, .spare = id->id};
-	bool repaired = c->options->repair && spare_write_superblocks(d, id, 0) == 0 &&
+	bool repaired = c->options->repair && spare_write_superblocks(d, id, 0, stamp) == 0 &&
 			device_flush(d) == 0;
 
 	f.fate = fate_of(c, repaired);
@@ -162,7 +163,7 @@ static int check_superblocks(struct check *c, struct device *d, const struct spa
 		return error_set(c->err, EPROTO, "spare '%s' has a newer format; use a newer remapfs",
 				 info->path);
 	/* It was wiped, and the next opening will say so. */
-	return spare_is_emptied(c->store, info) ? 0 : restore_both(c, d, id);
+	return spare_is_emptied(c->store, info) ? 0 : restore_both(c, d, id, info->stamp);
 }
 
 static void repair_superblock(struct check *c, struct spare *s)
@@ -247,17 +248,8 @@ static int mark_bad(void *context, spare_id_t id, slot_t first, uint64_t count)
 
 static int cross_spare(struct check *c, struct spare *s, bool repair, bool tell)
 {
-	struct cross cross = {
-		.store = c->store,
-		.map = c->map,
-		.spare = s,
-		/* It was lost with the superblocks: then nothing is left over. */
-		.confirmed = spare_confirmed(s) ? spare_confirmed(s) : UINT64_MAX,
-		.repair = repair,
-		.found = tell ? found : NULL,
-		.context = c,
-	};
-	int rc = cross_check(&cross);
+	struct cross cross;
+	int rc = spare_compare(c->store, c->map, s, repair, tell ? found : NULL, c, &cross);
 
 	c->contradictions += cross.contradictions;
 	c->left_in_tables += cross.left;
@@ -267,11 +259,17 @@ static int cross_spare(struct check *c, struct spare *s, bool repair, bool tell)
 	return 0;
 }
 
-static void check_age(struct check *c, struct spare *s)
+static void check_age(struct check *c, size_t i)
 {
-	struct finding f = {.kind = FINDING_NEWER, .fate = FINDING_LEFT, .spare = spare_id(s)};
+	const struct store_spare *info = &store_spares(c->store, &c->spare_count)[i];
+	struct spare *s = c->spares[i];
+	enum spare_age age = spare_age(s, info, store_volume(c->store)->opens);
+	struct finding f = {.kind = age == AGE_OLDER ? FINDING_OLDER : FINDING_NEWER,
+			    .fate = FINDING_LEFT, .spare = spare_id(s)};
 
-	if (spare_confirmed(s) >> SEQUENCE_EPOCH <= store_volume(c->store)->opens)
+	/* Both superblocks were lost, and this is what restore_both wrote: the table tells. */
+	if (age == AGE_LAST || (age == AGE_OLDER && !spare_found(s)->confirmed &&
+				spare_found(s)->stamp.number == info->stamp))
 		return;
 	c->contradictions++;
 	found(c, &f);
@@ -298,7 +296,7 @@ static int check_tables(struct check *c)
 
 	for (size_t i = 0; rc == 0 && i < c->spare_count; i++)
 		if (c->spares[i])
-			check_age(c, c->spares[i]);
+			check_age(c, i);
 	for (size_t i = 0; rc == 0 && repair && i < c->spare_count; i++)
 		rc = c->spares[i] ? cross_spare(c, c->spares[i], false, false) : 0;
 	repair = repair && !c->contradictions;

@@ -321,6 +321,20 @@ void commit_confirm_all(struct committer *m)
 	commit_change(m, &c);
 }
 
+uint64_t commit_last_sequence(struct committer *m)
+{
+	uint64_t sequence;
+	bool all = true;
+
+	committer_enter(m);
+	for (size_t i = 0; i < spare_set_count(m->spares); i++)
+		all = all && stale_confirmable(m, spare_id(m->spares->all[i])) == m->sequence;
+	sequence = all ? ++m->sequence : 0;
+	m->settled = m->sequence;
+	committer_leave(m);
+	return sequence;
+}
+
 /* Moves the content of c into the queue of kept changes. The lock is held. */
 static void keep(struct committer *m, struct change *c)
 {

@@ -92,6 +92,12 @@ int commit_confirm(struct committer *, struct spare *, slot_t first, uint64_t co
 void commit_confirm_all(struct committer *);
 
 /*
+ * At an orderly end: a sequence above all that there were, which may be confirmed on
+ * every spare. 0: there is a spare that cannot confirm all of its descriptors.
+ */
+uint64_t commit_last_sequence(struct committer *);
+
+/*
  * Records what has happened and cannot be undone (pending sectors, events).
  * commit_record waits for the first try, which is shared as any commit is;
  * commit_later does not wait. Both take the content of the change, and what

@@ -9,6 +9,11 @@
  * is checksummed, and a row is not. The database may be an old copy, or
  * damaged. Then nothing may be served, and nothing overwritten, since what is
  * on the spare may be all that is left of the map.
+ *
+ * A spare that is an older copy never had the descriptor of a later row, nor its
+ * data. One that had it and lost it vouches for that: by what both of its
+ * superblocks confirm, by a descriptor that is revoked, or by one that is damaged,
+ * which none is that was never written.
  */
 #include "volume/cross.h"
 
@@ -21,7 +26,8 @@
 
 static bool is_contradiction(enum finding_kind kind)
 {
-	return kind == FINDING_CONTRADICTION || kind == FINDING_UNKNOWN || kind == FINDING_NEWER;
+	return kind == FINDING_CONTRADICTION || kind == FINDING_UNKNOWN ||
+	       kind == FINDING_NEWER || kind == FINDING_OLDER;
 }
 
 static void end_run(struct cross *c)
@@ -31,6 +37,7 @@ static void end_run(struct cross *c)
 	if (run->count == 0)
 		return;
 	c->contradictions += is_contradiction(run->kind);
+	c->older += run->kind == FINDING_OLDER;
 	c->repairable += run->fate == FINDING_REPAIRABLE;
 	c->repaired += run->fate == FINDING_REPAIRED;
 	c->left += run->fate == FINDING_LEFT;
@@ -143,6 +150,34 @@ static int judge_unused(struct cross *c, slot_t slot, const struct slot_descript
 	return 1;
 }
 
+static bool says_the_row(const struct cross *c, slot_t slot, const struct slot_descriptor *d)
+{
+	return d->sector == c->row.sector + (slot - c->row.slot) &&
+	       d->sequence == c->row.sequence;
+}
+
+/* The slot has a row. 1: the descriptor is something else. */
+static int judge_used(struct cross *c, slot_t slot, struct slot_descriptor *d,
+		      enum finding_kind *ret_kind)
+{
+	bool is_said = d->state == DESCRIPTOR_VALID || d->state == DESCRIPTOR_REVOKED;
+	bool is_same = is_said && says_the_row(c, slot, d);
+
+	if (is_same && d->state == DESCRIPTOR_VALID)
+		return 0;
+	if (d->state == DESCRIPTOR_DAMAGED)
+		*ret_kind = FINDING_DAMAGED;
+	else if (is_same)
+		*ret_kind = FINDING_MISSING;
+	else if (c->row.sequence > c->vouched && (!is_said || d->sequence < c->row.sequence))
+		*ret_kind = FINDING_OLDER;
+	else
+		*ret_kind = d->state == DESCRIPTOR_VALID ? FINDING_CONTRADICTION : FINDING_MISSING;
+	if (!is_contradiction(*ret_kind))
+		*d = described_by_row(c, slot);
+	return 1;
+}
+
 /* Makes *d what it should be. 1: it was something else, *ret_kind says what. */
 static int judge(struct cross *c, slot_t slot, struct slot_descriptor *d,
 		 enum finding_kind *ret_kind)
@@ -150,21 +185,14 @@ static int judge(struct cross *c, slot_t slot, struct slot_descriptor *d,
 	uint64_t opens = store_volume(c->store)->opens;
 	int rc;
 
-	if (d->state == DESCRIPTOR_VALID && d->sequence >> SEQUENCE_EPOCH > opens) {
+	if ((d->state == DESCRIPTOR_VALID || d->state == DESCRIPTOR_REVOKED) &&
+	    d->sequence >> SEQUENCE_EPOCH > opens) {
 		*ret_kind = FINDING_NEWER;
 		return 1;
 	}
-	if (has_row(c, slot)) {
-		if (d->state == DESCRIPTOR_VALID) {
-			*ret_kind = FINDING_CONTRADICTION;
-			return d->sector != c->row.sector + (slot - c->row.slot) ||
-			       d->sequence != c->row.sequence;
-		}
-		*ret_kind = d->state == DESCRIPTOR_NONE ? FINDING_MISSING : FINDING_DAMAGED;
-		*d = described_by_row(c, slot);
-		return 1;
-	}
-	if (d->state == DESCRIPTOR_NONE)
+	if (has_row(c, slot))
+		return judge_used(c, slot, d, ret_kind);
+	if (d->state == DESCRIPTOR_NONE || d->state == DESCRIPTOR_REVOKED)
 		return 0;
 	*ret_kind = FINDING_GARBAGE;
 	rc = d->state == DESCRIPTOR_VALID ? judge_unused(c, slot, d, ret_kind) : 1;

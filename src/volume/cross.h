@@ -16,12 +16,13 @@ struct cross {
 	struct map *map; /* of all rows */
 	struct spare *spare; /* its bad slots are marked */
 	uint64_t confirmed;  /* what it had confirmed when it was found */
+	uint64_t vouched;    /* that and less it had for certain: see struct spare_found */
 	bool repair;
 	void (*found)(void *context, const struct finding *); /* may be NULL */
 	void *context;
 
 	/* Counted, in findings as they are reported. */
-	uint64_t contradictions, repairable, repaired, left;
+	uint64_t contradictions, older, repairable, repaired, left; /* older ones are both */
 
 	/* Internal. */
 	struct accord accord;

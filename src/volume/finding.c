@@ -14,6 +14,7 @@ static const struct {
 	[FINDING_CONTRADICTION] = {"contradiction", "spare and database name different sectors"},
 	[FINDING_UNKNOWN] = {"unknown", "the database does not know of this remap"},
 	[FINDING_NEWER] = {"newer", "the spare was used after this database was"},
+	[FINDING_OLDER] = {"older", "the spare is an older copy"},
 	[FINDING_UNREADABLE] = {"unreadable", "a used slot cannot be read: its sectors are lost"},
 };
 

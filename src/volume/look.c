@@ -6,11 +6,11 @@
 #include "remapfs/check.h"
 #include "remapfs/device.h"
 #include "remapfs/spare.h"
+#include "volume/age.h"
 #include "volume/spare_set.h"
 
-static int look_at(struct store *s, size_t i, bool closed, struct error *err)
+static int look_at(struct store *s, size_t i, bool rows, struct error *err)
 {
-	const struct store_volume *volume = store_volume(s);
 	size_t count;
 	const struct store_spare *infos = store_spares(s, &count);
 	const struct file_device_options o = {.role = "spare", .offset = infos[i].offset,
@@ -19,7 +19,7 @@ static int look_at(struct store *s, size_t i, bool closed, struct error *err)
 	struct spare *spare;
 	struct device *d;
 	bool damaged;
-	int rc = spare_identity_of(volume, infos, count, i, &expected);
+	int rc = spare_identity_of(store_volume(s), infos, count, i, &expected);
 
 	if (rc < 0)
 		return error_set(err, -rc, "the database is damaged; see 'remapctl check'");
@@ -33,7 +33,8 @@ static int look_at(struct store *s, size_t i, bool closed, struct error *err)
 	rc = spare_open(d, &expected, &spare, &damaged, err);
 	if (rc < 0)
 		return rc;
-	rc = spare_check_age(spare, volume->opens, closed, err);
+	/* By rows that are wrong nothing else can be judged. */
+	rc = rows ? spare_judge_alone(s, spare, err) : 0;
 	spare_close(spare);
 	return rc;
 }
@@ -60,8 +61,7 @@ static int look_at_main(const struct store_volume *volume, struct error *err)
 	return 0;
 }
 
-/* How it ended last, too. */
-static int look_at_rows(struct store *s, enum store_life *ret_last, struct error *err)
+static int look_at_rows(struct store *s, struct error *err)
 {
 	int rc = store_each_extent(s, ignore, NULL);
 
@@ -71,9 +71,7 @@ static int look_at_rows(struct store *s, enum store_life *ret_last, struct error
 	if (rc < 0)
 		return error_set(err, -rc, "the map in the database cannot be read (%s); check the disk "
 				 "that it is on, and who holds its lock", errno_name(-rc));
-	rc = store_last_life(s, ret_last);
-	return rc < 0 ? error_set(err, -rc, "cannot read the history; check the disk of the database")
-		      : 0;
+	return 0;
 }
 
 static void list(struct troubles *t, spare_id_t spare, int rc, const struct error *err)
@@ -86,12 +84,13 @@ void volume_look(struct store *s, struct troubles *t)
 {
 	size_t count;
 	const struct store_spare *infos = store_spares(s, &count);
-	enum store_life last = STORE_UNCLEAN;
 	struct error err = {""};
+	int rows;
 
 	list(t, ON_MAIN, look_at_main(store_volume(s), &err), &err);
-	list(t, ON_MAIN, look_at_rows(s, &last, &err), &err);
+	rows = look_at_rows(s, &err);
+	list(t, ON_MAIN, rows, &err);
 	for (size_t i = 0; i < count; i++)
 		if (spare_is_here(&infos[i]) && !spare_is_emptied(s, &infos[i]))
-			list(t, infos[i].id, look_at(s, i, last == STORE_CLOSED, &err), &err);
+			list(t, infos[i].id, look_at(s, i, rows == 0, &err), &err);
 }

@@ -11,7 +11,6 @@
 
 #include "remapfs/cleanup.h"
 #include "remapfs/log.h"
-#include "volume/cross.h"
 #include "volume/volume_impl.h"
 
 static void tell_member(struct spare *spare, spare_id_t last, uint32_t in_use)
@@ -78,22 +77,13 @@ static int check_addition(const struct volume *v, const struct store_spare *info
 	return 0;
 }
 
-/* As every other spare when a life begins: see confirm_epoch. */
-static void confirm_first(struct volume *v, struct spare *spare)
-{
-	int rc = spare_confirm(spare, store_volume(v->store)->opens << SEQUENCE_EPOCH);
-
-	rc = rc < 0 ? rc : spare_flush(spare);
-	if (rc < 0)
-		spare_is(v, spare, SPARE_FAILING, -rc);
-}
-
 static int add_row(void *context, struct store *s)
 {
 	const struct store_spare *info = context;
 	struct event event = {.kind = EVENT_SPARE_ADDED, .spare = info->id};
 	int rc = store_add_spare(s, info);
 
+	rc = rc < 0 ? rc : store_set_stamp(s, info->id, 0, info->next_stamp, 0);
 	return rc < 0 ? rc : store_add_event(s, &event);
 }
 
@@ -106,6 +96,7 @@ static int record(struct volume *v, const struct store_spare *info, struct spare
 
 	row.length = spare_device(spare)->geometry.size;
 	row.slots = spare_counts(spare).slots;
+	row.next_stamp = v->stamp;
 	rc = commit_rows(&v->committer, add_row, &row, &uncertain);
 	v->adding_in_doubt = uncertain;
 	if (uncertain)
@@ -168,7 +159,9 @@ int volume_add_opened_spare(struct volume *v, const struct store_spare *info, in
 	}
 	v->last_spare = info->id;
 	v->spares_in_use++;
-	confirm_first(v, spare);
+	rc = stamp_joining(v, spare);
+	if (rc < 0)
+		spare_is(v, spare, SPARE_FAILING, -rc);
 	tell_members(v, v->last_spare, v->spares_in_use, NULL);
 	spare_set_add(&v->spares, spare);
 	atomic_store(&v->slots_needed, 0);

@@ -286,6 +286,9 @@ static int record_wiped_spares(struct volume *v)
 	return rc;
 }
 
+static const char cannot_write[] = "the database cannot be written (%s); end who holds its lock, or "
+				   "free the disk it is on";
+
 /* Counts and records the opening; the committer does not run yet. */
 static int record_opening(struct volume *v, const char *opener, struct error *err)
 {
@@ -300,13 +303,13 @@ static int record_opening(struct volume *v, const char *opener, struct error *er
 	rc = rc < 0 ? rc : store_begin(v->store);
 	rc = rc < 0 ? rc : store_count_open(v->store);
 	rc = rc < 0 ? rc : record_wiped_spares(v);
+	rc = rc < 0 ? rc : stamp_announce(v);
 	rc = rc < 0 ? rc : store_add_event(v->store, &event);
 	rc = rc < 0 ? rc : store_commit(v->store);
 	if (rc == 0)
 		return 0;
 	store_rollback(v->store);
-	return error_set(err, -rc, "the database cannot be written (%s); end who holds its lock, "
-			 "or free the disk it is on", errno_name(-rc));
+	return error_set(err, -rc, cannot_write, errno_name(-rc));
 }
 
 static int start_committer(struct volume *v, struct error *err)
@@ -358,8 +361,9 @@ static int open_all(struct volume *v, const char *path, struct error *err)
 	if (rc == 0)
 		tell_of_wiped_spares(v);
 	rc = rc < 0 ? rc : record_opening(v, v->options.opener, err);
-	if (rc == 0 && confirm_epoch(v) < 0)
-		rc = error_set(err, ENOMEM, "out of memory; end other programs");
+	if (rc == 0 && (rc = stamp_opening(v)) < 0)
+		error_set(err, -rc, rc == -ENOMEM ? "out of memory; end other programs" : cannot_write,
+			  errno_name(-rc));
 	v->options.opener = NULL; /* the caller's, who may take it back now */
 	return rc < 0 ? rc : start_committer(v, err);
 }
@@ -423,6 +427,7 @@ int volume_close(struct volume *v)
 	struct change change = {0};
 	struct event event = {.kind = EVENT_CLOSED};
 	int rc, stop;
+	bool in_doubt;
 
 	scrub_end(v);
 	background_stop(&v->emptying);
@@ -431,10 +436,13 @@ int volume_close(struct volume *v)
 	/* So that a rebuild need not ask whether slots still hold what they were given. */
 	commit_confirm_all(&v->committer);
 	/* Without it, the next opening tells of an end without warning. */
-	if (rc == 0 && !tables_in_doubt(v)) {
+	in_doubt = tables_in_doubt(v);
+	rc = rc < 0 || in_doubt ? rc : stamp_closing(v, &change);
+	if (rc == 0 && !in_doubt) {
 		change_event(&change, &event);
 		commit_record(&v->committer, &change);
 	}
+	change_clear(&change);
 	stop = committer_stop(&v->committer);
 	release(v);
 	return rc < 0 ? rc : stop;

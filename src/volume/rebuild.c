@@ -187,10 +187,11 @@ static size_t count_staying(const struct rebuild *r)
 /* All that there ever were, or as many as have not been retired. */
 static int check_complete(struct rebuild *r, spare_id_t last)
 {
-	size_t n = r->options->spare_count;
+	size_t n = r->options->spare_count, staying = count_staying(r);
 	uint32_t needed = in_use(r) ? in_use(r) : last;
 
-	if (n == last || count_staying(r) == needed || r->options->partial)
+	/* A copy of one from before it joined is none of them. */
+	if (staying == needed || (n == last && staying > needed) || r->options->partial)
 		return 0;
 	if (needed < last)
 		return error_set(r->err, EBADMSG, "a spare is missing (%u are in use, numbered up to "
@@ -204,11 +205,64 @@ static int check_complete(struct rebuild *r, spare_id_t last)
 	return 0;
 }
 
+/* The spare that was written last: each stamp comes with a greater confirmed sequence. */
+static const struct part *last_stamped(const struct rebuild *r)
+{
+	const struct part *last = &r->parts[0];
+
+	for (size_t i = 1; i < r->options->spare_count; i++)
+		if (spare_found(r->parts[i].spare)->confirmed > spare_found(last->spare)->confirmed)
+			last = &r->parts[i];
+	return last;
+}
+
+static bool has_stamp(const struct part *p, uint64_t number)
+{
+	const struct spare_found *f = spare_found(p->spare);
+
+	return f->stamp.number == number || f->other_stamp.number == number;
+}
+
+/* Whether any of them says that all spares have that stamp. */
+static bool is_everywhere(const struct rebuild *r, uint64_t number)
+{
+	for (size_t i = 0; i < r->options->spare_count; i++) {
+		const struct spare_found *f = spare_found(r->parts[i].spare);
+
+		if (f->stamp.number == number && f->stamp.everywhere)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Without a database the spares have only each other. One without the last stamp is an
+ * older copy, if all spares were given it.
+ */
+static int check_ages(struct rebuild *r)
+{
+	const struct part *last = last_stamped(r);
+	uint64_t number = spare_found(last->spare)->stamp.number;
+
+	if (r->options->partial || !is_everywhere(r, number))
+		return 0;
+	for (size_t i = 0; i < r->options->spare_count; i++) {
+		const struct part *p = &r->parts[i];
+
+		if (p->id.in_use != SPARE_OUTSIDE && !has_stamp(p, number))
+			return error_set(r->err, EBADMSG, "'%s' is an older copy: '%s' was used "
+					 "after it; give the one that was used last, or go on "
+					 "with --partial", p->path, last->path);
+	}
+	return 0;
+}
+
 static int check_spares(struct rebuild *r)
 {
 	const struct spare_identity *first = &r->parts[0].id;
 	size_t n = r->options->spare_count;
 	spare_id_t last = 0;
+	int rc;
 
 	qsort(r->parts, n, sizeof(*r->parts), by_id);
 	for (size_t i = 0; i < n; i++) {
@@ -227,7 +281,8 @@ static int check_spares(struct rebuild *r)
 		last = id->id > last ? id->id : last;
 		last = id->spares > last ? id->spares : last;
 	}
-	return check_complete(r, last);
+	rc = check_complete(r, last);
+	return rc < 0 ? rc : check_ages(r);
 }
 
 static int check_main(struct rebuild *r)
@@ -449,7 +504,9 @@ static int make_database(struct rebuild *r)
 			.offset = p->spec->offset,
 			.length = p->length,
 			.slots = spare_layout(p->length, p->id.sector_size).slots,
+			.confirmed = spare_confirmed(p->spare),
 		};
+		spares[i].stamp = spare_stamped(p->spare, &spares[i].stamped);
 		uuid_unparse_lower(p->id.spare, spares[i].uuid);
 	}
 	if (r->options->parts)

@@ -5,12 +5,11 @@
  * After an orderly end nothing can be out of order but what was changed behind
  * our back, which check looks for: then only the superblocks are looked at. (An
  * end that leaves a table in doubt is not recorded as one: tables_in_doubt.) That
- * the database is no older copy is asked always: every opening confirms its own
- * epoch on every spare.
+ * neither the database nor a spare is an older copy is asked always: see age.c.
  *
  * Nothing is changed before it is known that nothing contradicts. Afterwards no
  * spare has a descriptor of an earlier life that is not committed, which is
- * what allows confirm_epoch to say so.
+ * what allows stamp_opening to say so.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -18,7 +17,7 @@
 
 #include "remapfs/cleanup.h"
 #include "remapfs/log.h"
-#include "volume/cross.h"
+#include "volume/age.h"
 #include "volume/volume_impl.h"
 
 static void log_finding(void *context, const struct finding *f)
@@ -34,35 +33,6 @@ static void log_unusual(void *context, const struct finding *f)
 {
 	if (f->kind != FINDING_LEFTOVER)
 		log_finding(context, f);
-}
-
-static int cross(struct volume *v, struct spare *spare, bool repair, struct cross *ret)
-{
-	*ret = (struct cross){
-		.store = v->store,
-		.map = v->map,
-		.spare = spare,
-		.confirmed = spare_confirmed(spare),
-		.repair = repair,
-		.found = repair ? log_unusual : NULL,
-	};
-	return cross_check(ret);
-}
-
-static int examine(struct volume *v, struct spare *spare, bool *ret_repair, struct error *err)
-{
-	struct cross c;
-	int rc = cross(v, spare, false, &c);
-
-	if (rc < 0)
-		return error_set(err, -rc, "cannot compare the slot table of spare %u with the "
-				 "database (%s); check its disk", spare_id(spare), errno_name(-rc));
-	if (c.contradictions)
-		return error_set(err, EUCLEAN, "spare %u and the database contradict each other; "
-				 "see 'remapctl check', and make the database anew with 'remapctl "
-				 "rebuild --force'", spare_id(spare));
-	*ret_repair = c.repairable > 0;
-	return 0;
 }
 
 static void note(struct volume *v, const struct spare *spare, const char *detail)
@@ -81,7 +51,7 @@ static void note(struct volume *v, const struct spare *spare, const char *detail
 static int repair(struct volume *v, struct spare *spare)
 {
 	struct cross c;
-	int rc = cross(v, spare, true, &c);
+	int rc = spare_compare(v->store, v->map, spare, true, log_unusual, NULL, &c);
 
 	rc = rc < 0 ? rc : c.left ? -EIO : spare_flush(spare);
 	if (rc < 0) {
@@ -99,24 +69,13 @@ static int repair(struct volume *v, struct spare *spare)
 
 int reconcile(struct volume *v, struct error *err)
 {
-	uint64_t opens = store_volume(v->store)->opens;
-	enum store_life last = STORE_UNCLEAN;
 	CLEANUP_FREE bool *wrong = calloc(spare_set_count(&v->spares) + 1, sizeof(*wrong));
-	int rc = store_last_life(v->store, &last);
+	int rc = 0;
 
 	if (!wrong)
 		return error_set(err, ENOMEM, "out of memory; end other programs");
-	if (rc < 0)
-		return error_set(err, -rc, "cannot read the history; check the disk of the "
-				 "database");
-	for (size_t i = 0; i < spare_set_count(&v->spares); i++) {
-		rc = spare_check_age(v->spares.all[i], opens, last == STORE_CLOSED, err);
-		if (rc < 0)
-			return rc;
-	}
 	for (size_t i = 0; rc == 0 && i < spare_set_count(&v->spares); i++)
-		if (last != STORE_CLOSED || spare_may_be_behind(v->spares.all[i]))
-			rc = examine(v, v->spares.all[i], &wrong[i], err);
+		rc = spare_judge(v->store, v->map, v->spares.all[i], &wrong[i], err);
 	for (size_t i = 0; rc == 0 && i < spare_set_count(&v->spares); i++)
 		rc = wrong[i] ? repair(v, v->spares.all[i]) : 0;
 	return rc;
@@ -129,35 +88,6 @@ bool tables_in_doubt(struct volume *v)
 		if (spare_failed(v->spares.all[i]))
 			return true;
 	return atomic_load(&v->in_doubt);
-}
-
-int confirm_epoch(struct volume *v)
-{
-	uint64_t first = store_volume(v->store)->opens << SEQUENCE_EPOCH;
-
-	for (size_t i = 0; i < spare_set_count(&v->spares); i++) {
-		struct spare *spare = v->spares.all[i];
-		int rc = 0;
-
-		if (spare_failed(spare))
-			continue;
-		/*
-		 * What the life before cleared may not be durable yet: a power cut
-		 * must not keep the number and lose that.
-		 */
-		rc = spare_flush(spare);
-		rc = rc < 0 ? rc : spare_confirm(spare, first);
-		rc = rc < 0 ? rc : spare_flush(spare);
-		if (rc < 0 && (rc == -ENOMEM || spare_unconfirm(spare, first) < 0))
-			return -ENOMEM;
-		if (rc < 0) {
-			log_error("the superblocks of spare %u cannot be written (%s): its free "
-				  "slots are not used; replace this spare", spare_id(spare),
-				  errno_name(-rc));
-			spare_fail(spare, SPARE_FAILING, -rc);
-		}
-	}
-	return 0;
 }
 
 void tell_damaged_superblock(struct volume *v, const struct spare *spare, const char *path)

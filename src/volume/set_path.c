@@ -3,7 +3,7 @@
  * looked at first, so that a volume never points to what is not its own.
  *
  * A spare tells by its superblock whose it is. An older copy of it does too, and
- * must not come back: see check_age.
+ * must not come back: see age.h.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -17,8 +17,8 @@
 #include "remapfs/spare.h"
 #include "remapfs/store.h"
 #include "remapfs/volume.h"
+#include "volume/age.h"
 #include "volume/apart.h"
-#include "volume/cross.h"
 #include "volume/part.h"
 #include "volume/spare_set.h"
 
@@ -201,22 +201,6 @@ static int check_superblock(struct relocation *r, const char *path, struct devic
 	return 0;
 }
 
-/* What an older copy holds was overwritten elsewhere since. */
-static int check_age(struct relocation *r, const char *path, const struct spare *spare)
-{
-	enum store_life last = STORE_UNCLEAN;
-	int rc;
-
-	if (store_last_life(r->store, &last) < 0)
-		return error_set(r->err, EIO, "cannot read the history; check the disk of the "
-				 "database");
-	rc = spare_check_age(spare, store_volume(r->store)->opens, last == STORE_CLOSED, r->err);
-	if (rc < 0 && spare_confirmed(spare) >> SEQUENCE_EPOCH < store_volume(r->store)->opens)
-		return error_set(r->err, EBADMSG, "'%s' is an older copy of spare %u; give the one that "
-				 "was used last", path, spare_id(spare));
-	return rc;
-}
-
 static int check_spare(struct relocation *r, spare_id_t id, const char *path)
 {
 	size_t count, index = 0;
@@ -244,7 +228,10 @@ static int check_spare(struct relocation *r, spare_id_t id, const char *path)
 	rc = spare_open(d, &expected, &spare, &damaged, r->err);
 	if (rc < 0)
 		return rc;
-	rc = check_age(r, path, spare);
+	/* What an older copy holds was overwritten elsewhere since. */
+	rc = spare_judge_alone(r->store, spare, r->err);
+	if (rc < 0)
+		error_prefix(r->err, "'%s'", path);
 	spare_close(spare);
 	return rc;
 }

@@ -1,7 +1,5 @@
 #include "volume/spare_set.h"
 
-#include "volume/cross.h"
-
 #include <errno.h>
 #include <stdlib.h>
 
@@ -58,19 +56,4 @@ int spare_identity_of(const struct store_volume *volume, const struct store_spar
 	    uuid_parse(spares[index].uuid, ret->spare) < 0)
 		return -EUCLEAN;
 	return 0;
-}
-
-int spare_check_age(const struct spare *spare, uint64_t opens, bool closed, struct error *err)
-{
-	uint64_t epoch = spare_confirmed(spare) >> SEQUENCE_EPOCH;
-
-	if (epoch == opens || (epoch < opens && (!closed || spare_may_be_behind(spare))))
-		return 0;
-	if (epoch < opens)
-		return error_set(err, EUCLEAN, "spare %u is an older copy: it was not there when the "
-				 "volume was last used; give back the one that was, or give this one "
-				 "up: 'remapctl retire-spare --lost'", spare_id(spare));
-	return error_set(err, EUCLEAN, "spare %u was used after this database was last: the "
-			 "database is an older copy; give back the right one, or make it anew with "
-			 "'remapctl rebuild --force'", spare_id(spare));
 }

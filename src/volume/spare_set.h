@@ -50,12 +50,4 @@ bool spare_is_emptied(struct store *, const struct store_spare *);
 int spare_identity_of(const struct store_volume *, const struct store_spare *spares, size_t count,
 		      size_t index, struct spare_identity *ret);
 
-/*
- * Every opening confirms its own epoch on every spare, and its orderly end says
- * that it did. -EUCLEAN, with the line in err: the epoch of the spare is later than
- * the database's last opening, or, that having been closed in order, earlier. After
- * any other end, and with one superblock only, the rows have to be compared.
- */
-int spare_check_age(const struct spare *, uint64_t opens, bool closed, struct error *err);
-
 #endif

@@ -22,9 +22,33 @@ static int apply(struct store *s, const struct change *c)
 					 c->bad[i].error);
 	for (size_t i = 0; rc == 0 && i < c->spent_count; i++)
 		rc = store_clear_fault(s, c->spent[i]);
+	for (size_t i = 0; rc == 0 && i < c->stamp_count; i++)
+		rc = store_set_stamp(s, c->stamps[i].spare, c->stamps[i].stamp,
+				     c->stamps[i].next_stamp, c->stamps[i].stamped);
 	for (size_t i = 0; rc == 0 && i < c->event_count; i++)
 		rc = store_add_event(s, &c->events[i]);
 	return rc;
+}
+
+/* How far the spares had durably confirmed before this: see age.c. */
+static int record_confirmed(struct committer *m)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < spare_set_count(m->spares); i++) {
+		struct spare *spare = m->spares->all[i];
+		uint64_t confirmed = spare_unrecorded(spare);
+
+		if (confirmed)
+			rc = store_set_confirmed(m->store, spare_id(spare), confirmed);
+	}
+	return rc;
+}
+
+static void forget_confirmed(struct committer *m)
+{
+	for (size_t i = 0; i < spare_set_count(m->spares); i++)
+		spare_not_recorded(m->spares->all[i]);
 }
 
 /*
@@ -67,6 +91,7 @@ static int transact_once(struct committer *m, struct change *kept, struct change
 	*ret_uncertain = false;
 	rc = rc < 0 ? rc : apply_list(s, kept);
 	rc = rc < 0 ? rc : apply_list(s, list);
+	rc = rc < 0 ? rc : record_confirmed(m);
 	if (rc == 0) {
 		rc = store_commit(s);
 		*ret_uncertain = rc < 0 && may_be_durable(rc);
@@ -77,6 +102,7 @@ static int transact_once(struct committer *m, struct change *kept, struct change
 			log_error("the database did not commit (%s, %s)", errno_name(-rc),
 				  rc == -ESTALE ? "its files were moved" : store_message(s));
 		store_rollback(s);
+		forget_confirmed(m);
 	}
 	return rc;
 }

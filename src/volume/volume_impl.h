@@ -59,6 +59,8 @@ struct volume {
 	bool adding_in_doubt; /* the row of a spare may turn out to be durable; under membership */
 	spare_id_t last_spare;      /* the greatest number that there ever was */
 	uint32_t spares_in_use;     /* all but those that were retired, or wiped for it */
+	uint64_t stamp;       /* of this life: see stamp.c */
+	bool stamp_everywhere;
 	atomic_bool in_doubt; /* the slot tables may say what no row does: see tables_in_doubt */
 	struct background emptying; /* of retiring spares */
 	_Atomic(const char *) stuck; /* why they cannot be emptied; NULL: they can */
@@ -272,15 +274,33 @@ void forget_intact(struct volume *, sector_t start, uint64_t count);
  * left. -EUCLEAN: they contradict each other, or -EIO …; nothing was changed.
  */
 int reconcile(struct volume *, struct error *err);
-/*
- * Confirms what was before this life, once that has begun in the database. A
- * spare that cannot be written is failed. -ENOMEM.
- */
-int confirm_epoch(struct volume *);
 /* Whether the next opening has to compare them, also after an orderly end. */
 bool tables_in_doubt(struct volume *);
-/* Before confirm_epoch, which makes it whole. */
+/* Before stamp_opening, which makes it whole. */
 void tell_damaged_superblock(struct volume *, const struct spare *, const char *path);
+
+/*
+ * ---- stamp.c: what tells spares from older copies of them -----------------------------------
+ *
+ * An opening has stamp_announce in the transaction that records it, then stamp_opening,
+ * which also confirms what was before this life.
+ */
+
+/* Begins to give all spares a new stamp. In a transaction; errors as store.h. */
+int stamp_announce(struct volume *);
+/*
+ * Writes it, and records that. A spare that cannot be written is failed, and keeps
+ * the old one. -ENOMEM, or as store.h.
+ */
+int stamp_opening(struct volume *);
+/*
+ * An orderly end: everything is flushed and confirmed, and nothing else is done with
+ * the volume any more. On success `closed` is to be recorded, with which the new stamp
+ * is in force. -EIO, -ENOMEM, or as store.h: it is not to be, and the next opening compares.
+ */
+int stamp_closing(struct volume *, struct change *closed);
+/* Gives a spare that joins the stamp of the others. Errors as spare_stamp. */
+int stamp_joining(struct volume *, struct spare *);
 
 /* ---- health.c ---------------------------------------------------------------------------- */
 

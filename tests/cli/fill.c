@@ -33,7 +33,8 @@ static int add_remaps(struct store *s, struct extent e, uint64_t step, uint64_t 
 	int rc = 0;
 
 	for (uint64_t i = 0; i < times && rc == 0; i++) {
-		rc = store_set_extent(s, &e, EIO, i + 1);
+		/* Sequence 0: its spare has confirmed it, and lost the descriptor. */
+		rc = store_set_extent(s, &e, EIO, 0);
 		if (rc == 0)
 			rc = add_event(s, EVENT_REMAPPED, e.start, e.count, e.spare, e.slot);
 		e.start += step;

@@ -8,9 +8,9 @@
 /* Makes the sum of a superblock right, whatever it says. See docs/format.md. */
 static void sum_superblock(uint8_t *block)
 {
-	uint64_t sum = htole64(XXH3_64bits(block, 88));
+	uint64_t sum = htole64(XXH3_64bits(block, 104));
 
-	memcpy(block + 88, &sum, sizeof(sum));
+	memcpy(block + 104, &sum, sizeof(sum));
 }
 
 /* Another number in one of the superblocks, or in both. */
@@ -19,7 +19,7 @@ static void put_field(struct input *in, uint8_t *bytes)
 	static const struct {
 		uint8_t at, size;
 	} fields[] = {{8, 4}, {12, 4}, {16, 8}, {32, 8}, {48, 4}, {52, 2},
-		      {54, 2}, {56, 8}, {64, 8}, {72, 8}, {80, 8}};
+		      {54, 2}, {56, 8}, {64, 8}, {72, 8}, {80, 8}, {88, 8}, {96, 4}};
 	size_t i = take_8(in) % SIZE(fields);
 	uint8_t copies = take_8(in);
 	uint64_t value = htole64(take_hostile(in));
@@ -46,6 +46,7 @@ static void put_descriptor(struct input *in, uint8_t *bytes, const struct spare_
 		d.sequence = take_hostile(in);
 	if (how & 4) /* as if its data were what the slot was first given: zeros */
 		d.data_sum = spare_data_sum((const uint8_t[512]){0}, 512);
+	d.revoked = how & 8;
 	descriptor_encode(bytes + SPARE_BLOCK + slot * DESCRIPTOR_BYTES, id, slot, &d);
 }
 

@@ -16,8 +16,10 @@ int store_fixture_create(const char *path, struct error *err)
 		.sector_size = 512,
 	};
 	const struct store_spare spares[] = {
-		{1, "7c1e3a1e-0d6f-4a53-9d2c-2f6f0a8b7c11", spare_path_1, 0, 8 * MiB, SLOTS, SPARE_ACTIVE},
-		{2, "8c1e3a1e-0d6f-4a53-9d2c-2f6f0a8b7c11", spare_path_2, 4096, 9 * MiB, SLOTS, SPARE_ACTIVE},
+		{.id = 1, .uuid = "7c1e3a1e-0d6f-4a53-9d2c-2f6f0a8b7c11", .path = spare_path_1,
+		 .length = 8 * MiB, .slots = SLOTS},
+		{.id = 2, .uuid = "8c1e3a1e-0d6f-4a53-9d2c-2f6f0a8b7c11", .path = spare_path_2,
+		 .offset = 4096, .length = 9 * MiB, .slots = SLOTS},
 	};
 
 	return store_create(path, &volume, spares, ARRAY_SIZE(spares), err);

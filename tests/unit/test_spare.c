@@ -307,7 +307,7 @@ static void impossible_superblocks(void **state)
 	for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++) {
 		struct device *d = new_device();
 
-		assert_int_equal(spare_write_superblocks(d, &wrong[i], 0), 0);
+		assert_int_equal(spare_write_superblocks(d, &wrong[i], 0, 0), 0);
 		assert_int_equal(spare_probe(d, &found), -ENOENT);
 		device_close(d);
 	}

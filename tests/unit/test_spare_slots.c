@@ -251,9 +251,15 @@ static void descriptors_say_what_slots_hold(void **state)
 	assert_int_equal(descriptor_of(4, &d), 0);
 	assert_int_equal(spare_clear_sequence(s, 4, 50, 42), 0);
 	assert_int_equal(descriptor_of(3, &d), 0);
-	assert_int_equal(descriptor_of(4, &d), -ENOENT);
-	assert_int_equal(descriptor_of(53, &d), -ENOENT);
+	/* What was there can still be seen. */
+	assert_int_equal(descriptor_of(4, &d), -ECANCELED);
+	assert_true(d.revoked && d.sector == 5001 && d.sequence == 42);
+	assert_int_equal(descriptor_of(53, &d), -ECANCELED);
 	assert_int_equal(descriptor_of(54, &d), 0);
+	assert_int_equal(spare_describe(s, 4, 1, 9000, 43, sums), 0);
+	assert_int_equal(spare_save_table(s), 0);
+	assert_int_equal(descriptor_of(4, &d), 0);
+	assert_true(!d.revoked && d.sector == 9000);
 	spare_close(s);
 }
 
