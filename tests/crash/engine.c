@@ -140,6 +140,8 @@ enum plant {
 	CONFIRMED_EARLY,
 	LEFT_DESCRIBED,
 	WIPED_EARLY,
+	MISSING_IS_LOST,
+	NO_AGE_RECORDED,
 };
 
 static const char *const plant_names[] = {
@@ -155,6 +157,8 @@ static const char *const plant_names[] = {
 	[CONFIRMED_EARLY] = "confirmed-early",
 	[LEFT_DESCRIBED] = "left-described",
 	[WIPED_EARLY] = "wiped-early",
+	[MISSING_IS_LOST] = "missing-is-lost",
+	[NO_AGE_RECORDED] = "no-age-recorded",
 };
 
 static enum plant planted;
@@ -309,6 +313,48 @@ int engine_rebuild(const struct rebuild_options *o, struct rebuild_result *ret, 
 	rc = volume_rebuild(o, ret, err);
 	rebuilding = false;
 	return rc;
+}
+
+/* ---- plants of older copies ------------------------------------------------------------ */
+
+const struct spare_found *__real_spare_found(const struct spare *);
+const struct spare_found *__wrap_spare_found(const struct spare *);
+int __real_store_set_confirmed(struct store *, spare_id_t, uint64_t);
+int __wrap_store_set_confirmed(struct store *, spare_id_t, uint64_t);
+int __real_spare_stamp(struct spare *, uint64_t, uint64_t);
+int __wrap_spare_stamp(struct spare *, uint64_t, uint64_t);
+int __real_store_set_stamp(struct store *, spare_id_t, uint64_t, uint64_t, unsigned);
+int __wrap_store_set_stamp(struct store *, spare_id_t, uint64_t, uint64_t, unsigned);
+
+/* As if a used slot without a descriptor had always lost it. */
+const struct spare_found *__wrap_spare_found(const struct spare *s)
+{
+	static struct spare_found found;
+
+	if (planted != MISSING_IS_LOST)
+		return __real_spare_found(s);
+	found = *__real_spare_found(s);
+	found.vouched = UINT64_MAX;
+	return &found;
+}
+
+/* One stamp for ever, and no watermark. */
+int __wrap_store_set_confirmed(struct store *s, spare_id_t id, uint64_t confirmed)
+{
+	return planted == NO_AGE_RECORDED ? 0 : __real_store_set_confirmed(s, id, confirmed);
+}
+
+int __wrap_spare_stamp(struct spare *s, uint64_t number, uint64_t sequence)
+{
+	return __real_spare_stamp(s, planted == NO_AGE_RECORDED ? 1 : number, sequence);
+}
+
+int __wrap_store_set_stamp(struct store *s, spare_id_t id, uint64_t stamp, uint64_t next,
+			   unsigned stamped)
+{
+	if (planted == NO_AGE_RECORDED)
+		next = 1;
+	return __real_store_set_stamp(s, id, stamp, next, stamped);
 }
 
 static void wipe_early(struct volume *v)

@@ -8,13 +8,14 @@
 #include "crash.h"
 #include "engine.h"
 #include "../model/random.h"
+#include "older.h"
 #include "rebuild.h"
 
 struct where where;
 struct only only = {SIZE_MAX, UINT_MAX};
 struct counts counts;
 
-static uint64_t seed_of(uint64_t a, uint64_t b)
+uint64_t explore_seed(uint64_t a, uint64_t b)
 {
 	uint64_t state = settings.seed * UINT64_C(0x9e3779b97f4a7c15) + a * UINT64_C(1000003) + b;
 
@@ -27,7 +28,7 @@ static uint64_t seed_of(uint64_t a, uint64_t b)
 /* Whether it is the turn of this state; the same when it is had again. */
 static bool is_rebuilt(size_t point)
 {
-	uint64_t seed = seed_of(where.point * 64 + where.state, point) ^ 1;
+	uint64_t seed = explore_seed(where.point * 64 + where.state, point) ^ 1;
 
 	return settings.rebuild && random_below(&seed, settings.rebuild) == 0;
 }
@@ -64,12 +65,12 @@ static void recover(struct session *s, const struct record *r, size_t point, boo
 /* The second cut: what was recovered, and what was done since, must be there again. */
 static void cut_again(const struct session *before, const struct cache *c, size_t point)
 {
-	unsigned cut = (unsigned)random_below(&(uint64_t){seed_of(where.point, point)}, 12);
+	unsigned cut = (unsigned)random_below(&(uint64_t){explore_seed(where.point, point)}, 12);
 	struct session s = {0};
 
 	where.inner_point = point;
 	where.inner_state = cut;
-	cache_cut(c, cut, seed_of(where.point * 64 + where.state, point), &s.disk);
+	cache_cut(c, cut, explore_seed(where.point * 64 + where.state, point), &s.disk);
 	/* Before it was open, an unacknowledged write may still turn out either way. */
 	if (point >= before->opened && is_rebuilt(point))
 		lose_database(before, &s, point, cut == CUT_KEEP_ALL);
@@ -87,7 +88,7 @@ static void cut_again(const struct session *before, const struct cache *c, size_
 static void cut_on_the_way(const struct session *s, const struct disk *base)
 {
 	size_t points = s->sim.journal.count + 1;
-	uint64_t seed = seed_of(where.point, where.state);
+	uint64_t seed = explore_seed(where.point, where.state);
 	struct cache c;
 
 	cache_start(&c, base, &s->sim.journal);
@@ -108,6 +109,7 @@ static void close_and_compare(struct session *s)
 	for (uint64_t i = 0; i < s->sectors; i++)
 		map[i] = session_place(s, i);
 	session_close(s);
+	older_try_closed(s);
 	if (is_rebuilt(SIZE_MAX)) {
 		rebuild_after_close(s, &s->disk, map);
 		check_after_close(s, &s->disk);
@@ -123,7 +125,7 @@ void explore_cut(const struct session *before, const struct cache *cache, unsign
 
 	where.point = cache->point;
 	where.state = cut;
-	cache_cut(cache, cut, seed_of(cache->point, cut), &s.disk);
+	cache_cut(cache, cut, explore_seed(cache->point, cut), &s.disk);
 	deep = deep && settings.inner;
 	if (deep)
 		disk_copy(&base, &s.disk);
@@ -180,13 +182,17 @@ static void cut_everywhere(const struct session *s, const struct workload *w)
 	size_t points = s->sim.journal.count + 1;
 	struct cache c;
 
+	older_forget();
 	cache_start(&c, workload_disk(w), &s->sim.journal);
 	for (size_t point = 0; point < points; point++) {
 		unsigned states = !has_turn(point) ? 0 : c.count ? settings.states : 1;
 
+		older_take(&c);
 		for (unsigned cut = 0; cut < states; cut++)
-			if (only.state == UINT_MAX || only.state == cut)
+			if (only.state == UINT_MAX || only.state == cut) {
 				explore_cut(s, &c, cut, true);
+				older_try(s, &c, cut);
+			}
 		counts.points += states > 0;
 		if (point + 1 < points)
 			cache_advance(&c);

@@ -16,6 +16,8 @@ struct where {
 	unsigned state;
 	size_t inner_point; /* SIZE_MAX: before the second cut */
 	unsigned inner_state;
+	unsigned older;   /* a copy of that spare was put back; 0: none */
+	size_t older_point; /* when it was taken */
 	unsigned without; /* the database is lost, and with it that spare (REBUILT_ALL: none); 0: no */
 };
 #define REBUILT_ALL UINT32_MAX
@@ -30,10 +32,14 @@ extern struct only only;
 
 struct counts {
 	uint64_t workloads, points, states, inner, sweeps, rebuilds;
+	uint64_t older, taken; /* copies that were put back, and those that were not refused */
 };
 extern struct counts counts;
 
 void explore(const struct workload *);
+
+/* Decides something about two numbers. */
+uint64_t explore_seed(uint64_t a, uint64_t b);
 
 /* Runs the workload on a new volume, which stays open. */
 void explore_run(struct session *, const struct workload *);

@@ -67,6 +67,9 @@ static void print_where(FILE *to)
 	if (where.inner_point != SIZE_MAX)
 		fprintf(to, " (cut again at point %zu, state %u)", where.inner_point,
 			where.inner_state);
+	if (where.older)
+		fprintf(to, " (with a copy of spare %u from point %zu)", where.older,
+			where.older_point);
 	if (where.without)
 		fprintf(to, " (without the database%s", where.without == REBUILT_ALL ? ")" : "");
 	if (where.without && where.without != REBUILT_ALL)
@@ -240,10 +243,12 @@ int main(int argc, char **argv)
 		run_round();
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	printf("crash: %llu workloads, %llu crash points, %llu failed calls, %llu crash states "
-	       "(%llu of them cut again during recovery), %llu rebuilds, %.1f s\n",
+	       "(%llu of them cut again during recovery), %llu rebuilds, %llu older copies of spares "
+	       "(%llu not refused), %.1f s\n",
 	       (unsigned long long)counts.workloads, (unsigned long long)counts.points,
 	       (unsigned long long)counts.sweeps, (unsigned long long)counts.states,
 	       (unsigned long long)counts.inner, (unsigned long long)counts.rebuilds,
+	       (unsigned long long)counts.older, (unsigned long long)counts.taken,
 	       (double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) / 1e9);
 	if (settings.plant)
 		fprintf(stderr, "crash: FAILED: the plant '%s' was not found\n", settings.plant);

@@ -34,8 +34,16 @@ void session_end(struct session *s)
 	sim_end(&s->sim);
 	disk_clear(&s->disk);
 	free(s->buffer);
+	free(s->turns);
 	volume_io_free(s->io);
 	*s = (struct session){0};
+}
+
+/* What was copied before is older from now on. */
+static void note_turn(struct session *s)
+{
+	s->turns = must(realloc(s->turns, (s->turn_count + 1) * sizeof(*s->turns)));
+	s->turns[s->turn_count++] = s->sim.journal.count;
 }
 
 int session_open(struct session *s)
@@ -55,6 +63,8 @@ int session_open(struct session *s)
 	memory_spare(true);
 	if (rc < 0)
 		s->volume = NULL;
+	else
+		note_turn(s);
 	engine_volume(s->volume);
 	return rc;
 }
@@ -62,12 +72,15 @@ int session_open(struct session *s)
 int session_close(struct session *s)
 {
 	struct volume *v = s->volume;
+	bool in_doubt = tables_in_doubt(v);
 	int rc;
 
 	s->volume = NULL;
 	memory_spare(false);
 	rc = volume_close(v);
 	memory_spare(true);
+	if (rc == 0 && !in_doubt && !s->sim.cut && !s->record.forgiving)
+		note_turn(s);
 	return rc;
 }
 

@@ -41,6 +41,8 @@ struct session {
 	struct record record;
 	struct volume *volume;
 	size_t opened; /* the point at which it was open, and everything was read */
+	size_t *turns; /* points at which an opening or an orderly end was over */
+	size_t turn_count;
 	uint32_t sector_size;
 	uint64_t sectors;
 	uint8_t *buffer; /* of 64 sectors */
