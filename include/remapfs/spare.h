@@ -88,12 +88,36 @@ struct spare_copy {
 /* Reads both. -ENOENT: the region is too small to have them, -ENOMEM. */
 int spare_inspect(struct device *, struct spare_copy ret[2]);
 
+/* A superblock that was found somewhere: one end of a region of `bytes`. */
+struct spare_trace {
+	uint64_t at, bytes;
+	struct spare_identity identity;
+};
+/*
+ * Finds the next one in bytes that were read at `from`, at or after buf + *at (multiples
+ * of 512), and moves *at past it. false: there is none.
+ */
+bool spare_next_trace(const void *buf, size_t length, uint64_t from, size_t *at,
+		      struct spare_trace *ret);
+/* How far the second superblock of its region is behind the first. */
+uint64_t spare_trace_backup(const struct spare_trace *);
+/* Whether its region, if this is its first (its second) superblock, meets [start, end). */
+bool spare_trace_meets(const struct spare_trace *, bool is_backup, uint64_t start, uint64_t end);
+/*
+ * Whether the region of another spare than `own` reaches over the block at `place`, by
+ * what its superblocks on this device tell: 1, with whose it is, or 0, or -ENOMEM. Reads
+ * all of the device.
+ */
+int spare_find_intruder(struct device *, const uuid_t own, uint64_t place,
+			struct spare_identity *ret);
+
 struct spare;
 
 /*
  * Takes over device (closed by spare_close, and also on failure) and checks
  * that it carries the expected identity. All slots begin free.
- * -EBADMSG: another spare or none, -EPROTO: newer format; err has the line.
+ * -EBADMSG: another spare or none, or another spare was made over a part of it,
+ * -EPROTO: newer format; err has the line.
  * *ret_damaged tells that one of the two superblocks is unreadable or wrong.
  */
 int spare_open(struct device *device, const struct spare_identity *expected,

@@ -33,11 +33,27 @@ struct storage_range {
 	dev_t through;
 };
 
+/* What the bytes below a layer are. */
+enum storage_kind {
+	STORAGE_END,       /* a file, or a device with nothing known below it */
+	STORAGE_PARTITION, /* of a disk: one range of it, as also of */
+	STORAGE_LOOP,      /* a loop device: of a file or another device */
+	STORAGE_MAPPED,    /* dm, md and the like: many ranges, or not known */
+};
+
+/* The storage as one of the devices or files that it was found through. */
+struct storage_layer {
+	struct storage_range range;
+	enum storage_kind kind;
+};
+
 struct storage {
 	struct storage_range *ranges;
 	size_t count;
-	dev_t *devices; /* that were passed on the way down, the named one included */
-	size_t device_count;
+	/* In the order of finding: first what was named; up to the first of another kind
+	 * than PARTITION and LOOP each one is the next layer of the one before. */
+	struct storage_layer *layers;
+	size_t layer_count;
 };
 
 /*
@@ -59,6 +75,12 @@ enum storage_shared {
 /* *ret (may be NULL) is what they share, valid as long as a. */
 enum storage_shared storage_compare(const struct storage *a, const struct storage *b,
 				    struct storage_range *ret);
+
+/*
+ * Opens the device or file of a range with open(2)'s flags. -1: it cannot be opened, is
+ * no longer what was found, or opening it might wait for somebody.
+ */
+int storage_open(const struct storage_range *, int flags);
 
 /* "bytes 0 to 1048575 of '/data/disk.img'", or "... of /dev/sdb". Returns text. */
 char *storage_describe(const struct storage_range *, char *text, size_t size);

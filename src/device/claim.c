@@ -78,41 +78,18 @@ static bool is_at(int fd, const struct storage_range *r)
 	return S_ISREG(st.st_mode) && st.st_dev == r->device && st.st_ino == r->inode;
 }
 
-/* The node that the system made for it: all that lock it open this one. */
-static bool node_of(dev_t device, char *path, size_t size)
+static int open_for_lock(const struct storage_range *r, bool read_only)
 {
-	CLEANUP_FREE char *folder = sysfs_folder(device);
+	int fd = storage_open(r, read_only ? O_RDONLY : O_RDWR);
 
-	if (folder)
-		snprintf(path, size, "/dev/%s", strrchr(folder, '/') + 1);
-	return folder != NULL;
-}
-
-/* Only what is known by its inode is opened: that cannot block. -1: it cannot be. */
-static int open_range(const struct storage_range *r, bool read_only)
-{
-	char node[300];
-	const char *path = r->path;
-	int fd, flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
-
-	if (r->is_file ? !r->inode || path_may_block(path) : !node_of(r->device, node, sizeof(node)))
-		return -1;
-	path = r->is_file ? path : node;
-	fd = open(path, flags | (read_only ? O_RDONLY : O_RDWR));
-	if (fd < 0 && !read_only && errno != ETXTBSY)
-		fd = open(path, flags | O_RDONLY);
-	if (fd >= 0 && !is_at(fd, r)) {
-		close(fd);
-		fd = -1;
-	}
-	return fd;
+	return fd < 0 && !read_only ? storage_open(r, O_RDONLY) : fd;
 }
 
 static int claim_one(struct claim *c, const struct storage_range *r, const struct claim_options *o,
 		     struct error *err)
 {
 	struct claim_options as_opened = *o;
-	int fd = open_range(r, o->read_only), rc;
+	int fd = open_for_lock(r, o->read_only), rc;
 
 	if (fd < 0)
 		return 0;
@@ -204,7 +181,7 @@ bool claim_is_ours(dev_t device)
 	    storage_find_device(device, &s) < 0)
 		return false;
 	for (size_t i = 0; i < s.count && !ours; i++) {
-		int fd = s.ranges[i].through ? -1 : open_range(&s.ranges[i], true);
+		int fd = s.ranges[i].through ? -1 : open_for_lock(&s.ranges[i], true);
 
 		ours = fd >= 0 && is_marked(fd);
 		if (fd >= 0)

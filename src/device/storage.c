@@ -65,14 +65,19 @@ static int add_device_range(const struct walk *w, dev_t device, struct span span
 						   .end = span.end});
 }
 
-static int note_device(struct storage *s, dev_t device)
+static int add_layer(struct storage *s, enum storage_kind kind, struct storage_range range)
 {
-	dev_t *more = reallocarray(s->devices, s->device_count + 1, sizeof(*more));
+	struct storage_layer *more = reallocarray(s->layers, s->layer_count + 1, sizeof(*more));
+	char *path = range.path ? strdup(range.path) : NULL;
 
-	if (!more)
+	if (more)
+		s->layers = more;
+	if (!more || (range.path && !path)) {
+		free(path);
 		return -ENOMEM;
-	s->devices = more;
-	s->devices[s->device_count++] = device;
+	}
+	range.path = path;
+	s->layers[s->layer_count++] = (struct storage_layer){range, kind};
 	return 0;
 }
 
@@ -80,8 +85,10 @@ void storage_free(struct storage *s)
 {
 	for (size_t i = 0; i < s->count; i++)
 		free(s->ranges[i].path);
+	for (size_t i = 0; i < s->layer_count; i++)
+		free(s->layers[i].range.path);
 	free(s->ranges);
-	free(s->devices);
+	free(s->layers);
 	*s = (struct storage){0};
 }
 
@@ -96,20 +103,29 @@ static struct span moved(struct span span, uint64_t offset, uint64_t limit)
 
 /* ---- files ---------------------------------------------------------------------- */
 
+static int walk_file(struct walk w, struct storage_range file, struct span span)
+{
+	int rc;
+
+	file.is_file = true;
+	file.start = span.start;
+	file.end = span.end;
+	rc = add_layer(w.storage, STORAGE_END, file);
+	return rc < 0 ? rc : add_range(&w, file);
+}
+
 static int walk_found(struct walk w, const char *path, const struct stat *st, struct span span)
 {
 	if (S_ISBLK(st->st_mode))
 		return walk_device(w, st->st_rdev, span);
-	return add_range(&w, (struct storage_range){.device = st->st_dev, .is_file = true,
-						    .inode = st->st_ino, .path = (char *)(uintptr_t)path,
-						    .start = span.start, .end = span.end});
+	return walk_file(w, (struct storage_range){.device = st->st_dev, .inode = st->st_ino,
+						   .path = (char *)(uintptr_t)path}, span);
 }
 
 /* Of a file that is not there, or must not be looked at. */
 static int walk_name(struct walk w, const char *path, struct span span)
 {
-	return add_range(&w, (struct storage_range){.is_file = true, .path = (char *)(uintptr_t)path,
-						    .start = span.start, .end = span.end});
+	return walk_file(w, (struct storage_range){.path = (char *)(uintptr_t)path}, span);
 }
 
 /* A file without a name, which may have another one: the loop device knows its inode. */
@@ -219,19 +235,34 @@ static int walk_partition(struct walk w, char *folder, uint64_t start, struct sp
 	return walk_device(w, whole, moved(span, start * SECTOR, NO_END));
 }
 
+static enum storage_kind kind_of(const char *folder, char *path, size_t size)
+{
+	if (sysfs_line(folder, "partition", path, size))
+		return STORAGE_PARTITION;
+	if (sysfs_line(folder, "loop/backing_file", path, size))
+		return STORAGE_LOOP;
+	if (sysfs_line(folder, "dm/name", path, size) || sysfs_each(folder, "slaves", count_one, NULL))
+		return STORAGE_MAPPED;
+	return STORAGE_END;
+}
+
 static int walk_layer(struct walk w, char *folder, dev_t device, struct span span)
 {
 	char path[PATH_MAX];
-	uint64_t number;
+	enum storage_kind kind = kind_of(folder, path, sizeof(path));
+	uint64_t start = 0;
+	int rc = add_layer(w.storage, kind, (struct storage_range){.device = device,
+								   .start = span.start,
+								   .end = span.end});
 
-	if (sysfs_number(folder, "partition", &number) && sysfs_number(folder, "start", &number))
-		return walk_partition(w, folder, number, span);
-	if (sysfs_line(folder, "loop/backing_file", path, sizeof(path)))
+	if (rc < 0)
+		return rc;
+	if (kind == STORAGE_PARTITION && sysfs_number(folder, "start", &start))
+		return walk_partition(w, folder, start, span);
+	if (kind == STORAGE_LOOP)
 		return walk_loop(w, folder, path, span);
-	if (sysfs_line(folder, "dm/name", path, sizeof(path)))
+	if (kind == STORAGE_MAPPED)
 		return walk_dm(w, folder, device, span);
-	if (sysfs_each(folder, "slaves", count_one, NULL))
-		return walk_opaque(w, folder, device, span);
 	return add_device_range(&w, device, span);
 }
 
@@ -239,10 +270,8 @@ static int walk_device(struct walk w, dev_t device, struct span span)
 {
 	CLEANUP_FREE char *folder = sysfs_folder(device);
 	uint64_t sectors = 0;
-	int rc = note_device(w.storage, device);
+	int rc;
 
-	if (rc < 0)
-		return rc;
 	if (!folder || ++w.depth > DEPTH_MAX)
 		return add_device_range(&w, device, span);
 	if (sysfs_number(folder, "size", &sectors) && sectors)
@@ -322,6 +351,35 @@ enum storage_shared storage_compare(const struct storage *a, const struct storag
 	return most;
 }
 
+/* ---- opening ---------------------------------------------------------------------- */
+
+static bool is_at(int fd, const struct storage_range *r)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return false;
+	if (!r->is_file)
+		return S_ISBLK(st.st_mode) && st.st_rdev == r->device;
+	return S_ISREG(st.st_mode) && st.st_dev == r->device && st.st_ino == r->inode;
+}
+
+int storage_open(const struct storage_range *r, int flags)
+{
+	char node[300];
+	const char *path = r->is_file ? r->path : storage_device_name(r->device, node, sizeof(node));
+	int fd = -1;
+
+	/* Of a file only what is known by its inode: that is on a file system which answers. */
+	if (!r->is_file || (r->inode && !path_may_block(path)))
+		fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd >= 0 && !is_at(fd, r)) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
 /* ---- telling ------------------------------------------------------------------------ */
 
 char *storage_device_name(dev_t device, char *text, size_t size)
@@ -364,8 +422,8 @@ struct search {
 
 static bool was_passed(const struct storage *s, dev_t device)
 {
-	for (size_t i = 0; i < s->device_count; i++)
-		if (s->devices[i] == device)
+	for (size_t i = 0; i < s->layer_count; i++)
+		if (!s->layers[i].range.is_file && s->layers[i].range.device == device)
 			return true;
 	return false;
 }
@@ -412,9 +470,9 @@ bool storage_in_use(const struct storage *s, dev_t *ret, const char **ret_why)
 	size_t i;
 
 	/* The first is the one that is to be used: it is claimed itself. */
-	for (i = 1; i < s->device_count && !search.why; i++) {
-		search.found = s->devices[i];
-		search.why = use_by_system(s->devices[i]);
+	for (i = 1; i < s->layer_count && !search.why; i++) {
+		search.found = s->layers[i].range.device;
+		search.why = s->layers[i].range.is_file ? NULL : use_by_system(search.found);
 	}
 	if (!search.why && !sysfs_each("/sys/class", "block", look_at, &search))
 		return false;

@@ -144,6 +144,19 @@ static int superblock_decode(const void *block, uint64_t bytes, struct spare_cop
 	return is_possible(ret) ? 0 : -ENOENT;
 }
 
+_Static_assert(sizeof(struct superblock) <= 512, "found in one sector");
+
+int superblock_find(const void *block, uint64_t *ret_bytes, struct spare_copy *ret)
+{
+	struct superblock s;
+
+	if (memcmp(block, MAGIC, sizeof(s.magic)) != 0)
+		return -ENOENT;
+	memcpy(&s, block, sizeof(s));
+	*ret_bytes = le64toh(s.bytes);
+	return superblock_decode(block, *ret_bytes, ret);
+}
+
 /* Into block, SPARE_BLOCK aligned bytes of the caller's. */
 static int read_block(struct device *d, uint64_t offset, void *block, struct spare_copy *ret)
 {

@@ -31,6 +31,12 @@ int descriptor_decode(const void *from, const struct spare_identity *, slot_t sl
 /* Reads one, and writes it again as it is if asked. The errors of struct spare_copy. */
 int superblock_check(struct device *, uint64_t offset, bool writing);
 
+/*
+ * Whether a superblock of any spare stands at block (512 bytes): 0, and in *ret_bytes how
+ * long its region is; or as spare_copy.error.
+ */
+int superblock_find(const void *block, uint64_t *ret_bytes, struct spare_copy *ret);
+
 /* Overwrites both with zeros, durably. -ENOMEM, or an error of the device. */
 int superblocks_wipe(struct device *);
 

@@ -54,6 +54,35 @@ static void note_found(struct spare *s, const struct spare_copy *newer,
 	s->stamped = newer != other && other->stamp.number == newer->stamp.number ? 2 : 1;
 }
 
+/*
+ * A superblock that is not there was damaged, or another spare took its place. What that
+ * one has written is no longer ours: to write the superblock anew would let both serve.
+ */
+static int check_intruder(struct spare *s, const struct spare_copy copy[2], struct error *err)
+{
+	char uuid[UUID_STR_LEN] = "";
+	struct spare_identity other;
+	int found = 0;
+
+	for (int i = 0; found == 0 && i < 2; i++) {
+		if (copy[i].error == 0 ? spare_same(&copy[i].identity, &s->identity)
+				       : copy[i].error != -ENOENT)
+			continue;
+		other = copy[i].identity;
+		found = copy[i].error == 0 ? 1
+			: spare_find_intruder(s->device, s->identity.spare,
+					      i ? s->layout.backup_offset : 0, &other);
+	}
+	if (found < 0)
+		return error_set(err, ENOMEM, "out of memory; end other programs");
+	if (found == 0)
+		return 0;
+	uuid_unparse_lower(other.volume, uuid);
+	return error_set(err, EBADMSG, "spare %u was overwritten in part: a spare of volume %s lies "
+			 "over it; give this one up with 'remapctl retire-spare --lost', or that one",
+			 s->identity.id, uuid);
+}
+
 static int check_identity(struct spare *s, bool *ret_damaged, struct error *err)
 {
 	const struct spare_identity *expected = &s->identity;
@@ -82,6 +111,8 @@ static int check_identity(struct spare *s, bool *ret_damaged, struct error *err)
 				 expected->id);
 	*ret_damaged = copy[0].error < 0 || copy[1].error < 0 ||
 		       !spare_same(&copy[s->older].identity, expected);
+	if (*ret_damaged && (rc = check_intruder(s, copy, err)) < 0)
+		return rc;
 	if (!*ret_damaged && copy[s->older].confirmed > copy[!s->older].confirmed)
 		s->older = !s->older;
 	s->confirmed = s->written = copy[!s->older].confirmed;

@@ -16,6 +16,7 @@
 #include "remapfs/cleanup.h"
 #include "remapfs/volume.h"
 #include "volume/age.h"
+#include "volume/content.h"
 #include "volume/parts.h"
 #include "volume/spare_set.h"
 
@@ -143,6 +144,21 @@ static int restore_both(struct check *c, struct device *d, const struct spare_id
 	return repaired ? 1 : 0;
 }
 
+/* Superblocks that another spare has overwritten are not to come back: contract 12. */
+static int check_not_overwritten(struct check *c, const struct spare_identity *id,
+				 const struct store_spare *info)
+{
+	struct error err = {""};
+	int rc = c->options->parts ? 0 : content_check_spares(info->path, info->offset, info->length,
+							      id->spare, &err);
+
+	if (rc != -EEXIST)
+		return rc < 0 ? out_of_memory(c) : 0;
+	return error_set(c->err, EBADMSG, "spare %u '%.200s' was overwritten: a spare of another volume "
+			 "lies over it; give this one up with 'remapctl retire-spare --lost', or that "
+			 "one", info->id, info->path);
+}
+
 /* 1: go on with the spare, 0: it is told why not. */
 static int check_superblocks(struct check *c, struct device *d, const struct spare_identity *id,
 			     const struct store_spare *info)
@@ -163,7 +179,10 @@ static int check_superblocks(struct check *c, struct device *d, const struct spa
 		return error_set(c->err, EPROTO, "spare '%s' has a newer format; use a newer remapfs",
 				 info->path);
 	/* It was wiped, and the next opening will say so. */
-	return spare_is_emptied(c->store, info) ? 0 : restore_both(c, d, id, info->stamp);
+	if (spare_is_emptied(c->store, info))
+		return 0;
+	rc = check_not_overwritten(c, id, info);
+	return rc < 0 ? rc : restore_both(c, d, id, info->stamp);
 }
 
 static void repair_superblock(struct check *c, struct spare *s)

@@ -17,6 +17,7 @@
 #include "remapfs/store.h"
 #include "remapfs/volume.h"
 #include "volume/apart.h"
+#include "volume/content.h"
 #include "volume/part.h"
 
 struct creation {
@@ -163,7 +164,8 @@ static int check_all(struct creation *c)
 	rc = rc < 0 ? rc : check_sizes(c);
 	for (size_t i = 0; rc == 0 && i < n; i++)
 		if (!c->spares[i].missing && !c->options->force)
-			rc = part_check_content(&c->spares[i], c->err);
+			rc = content_check(&c->spares[i], c->options->progress,
+					   c->options->context, c->err);
 	return rc;
 }
 

@@ -1,6 +1,5 @@
 #include "volume/part.h"
 
-#include <blkid/blkid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -114,51 +113,6 @@ int part_open(struct part *p, struct error *warning, struct error *err)
 			  "through, and slower; a file system with O_DIRECT is better", p->role,
 			  p->path);
 	return 0;
-}
-
-/* Names the file system, partition table or RAID that the region carries. */
-static int check_signature(struct part *p, struct error *err)
-{
-	CLEANUP_CLOSE int fd = open(p->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	blkid_probe probe = fd >= 0 ? blkid_new_probe() : NULL;
-	const char *type = NULL;
-	int rc = 0;
-
-	if (!probe)
-		return error_set(err, EIO, "cannot look at spare '%s'; check its permissions",
-				 p->path);
-	blkid_probe_set_device(probe, fd, (blkid_loff_t)p->spec->offset, (blkid_loff_t)p->size);
-	blkid_probe_enable_superblocks(probe, 1);
-	blkid_probe_set_superblocks_flags(probe, BLKID_SUBLKS_TYPE);
-	blkid_probe_enable_partitions(probe, 1);
-	if (blkid_do_safeprobe(probe) == -2)
-		type = "several signatures";
-	else if (blkid_probe_lookup_value(probe, "TYPE", &type, NULL) < 0 &&
-		 blkid_probe_lookup_value(probe, "PTTYPE", &type, NULL) < 0)
-		type = NULL;
-	if (type)
-		rc = error_set(err, EEXIST, "spare '%s' carries data (%s); use another one, or "
-			       "--force to overwrite it", p->path, type);
-	blkid_free_probe(probe);
-	return rc;
-}
-
-int part_check_content(struct part *p, struct error *err)
-{
-	struct spare_identity other;
-	char uuid[37] = "(of a newer version)";
-	int rc;
-
-	rc = spare_probe(p->device, &other);
-	if (rc == -ENOENT)
-		return check_signature(p, err);
-	if (rc < 0 && rc != -EPROTO)
-		return error_set(err, -rc, "cannot read spare '%s': %s; use another one", p->path,
-				 strerror(-rc));
-	if (rc == 0)
-		uuid_unparse_lower(other.volume, uuid);
-	return error_set(err, EEXIST, "'%s' is a spare of volume %s; use another one, or --force "
-			 "to overwrite it", p->path, uuid);
 }
 
 int part_check_existing(struct part *p, struct error *warning, struct error *err)

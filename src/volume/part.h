@@ -33,8 +33,6 @@ char *part_absolute(const char *path);
 int part_find(struct part *, struct error *err);
 /* Opens what exists. warning (may be NULL) gets a line where it has no direct I/O. */
 int part_open(struct part *, struct error *warning, struct error *err);
-/* Of a spare that exists: it carries nothing that somebody may want to keep. */
-int part_check_content(struct part *, struct error *err);
 /* Opens it if it exists; then its size must be the one that was asked for. */
 int part_check_existing(struct part *, struct error *warning, struct error *err);
 /* Of a spare: its region is in whole sectors, inside it, and large enough. */

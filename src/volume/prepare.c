@@ -10,6 +10,7 @@
 #include "remapfs/cleanup.h"
 #include "remapfs/store.h"
 #include "volume/apart.h"
+#include "volume/content.h"
 #include "volume/part.h"
 #include "volume/spare_set.h"
 
@@ -83,7 +84,10 @@ static int make(struct preparation *p)
 	int rc = 0;
 
 	if (!p->spare.missing)
-		return p->options->force || is_left_over(p) ? 0 : part_check_content(&p->spare, p->err);
+		return p->options->force || is_left_over(p)
+			       ? 0
+			       : content_check(&p->spare, p->options->progress, p->options->context,
+					       p->err);
 	rc = part_make(&p->spare, true, p->err);
 	rc = rc < 0 ? rc : part_open(&p->spare, p->warning, p->err);
 	/* What a new file can do is known only now. */

@@ -258,14 +258,13 @@ static void another_spare_or_volume(void **state)
 	}
 }
 
-static void two_superblocks_that_differ_are_damage(void **state)
+/* Contract 12: to write ours anew would let both serve. */
+static void another_spare_over_one_end_is_refused(void **state)
 {
 	struct spare_identity other = identity;
 	struct device *d = new_device();
 	uint64_t backup = spare_layout(SPARE_BYTES, 512).backup_offset;
 	uint8_t kept[SPARE_BLOCK];
-	bool damaged = false;
-	struct spare *s;
 
 	(void)state;
 	other.spare[3] = 99;
@@ -273,9 +272,43 @@ static void two_superblocks_that_differ_are_damage(void **state)
 	memcpy(kept, ram->data + backup, sizeof(kept));
 	assert_int_equal(spare_format(d, &identity), 0);
 	memcpy(ram->data + backup, kept, sizeof(kept));
-	assert_int_equal(spare_open(d, &identity, &s, &damaged, NULL), 0);
-	assert_true(damaged);
-	spare_close(s);
+	assert_refused(d, &identity, EBADMSG);
+}
+
+/* Its first superblock stands in the middle of ours, and it goes on past our end. */
+static void another_spare_from_the_middle_on_is_refused(void **state)
+{
+	struct spare_identity other = identity;
+	struct device *d = new_device();
+	uint64_t backup = spare_layout(SPARE_BYTES, 512).backup_offset;
+	uint8_t first[SPARE_BLOCK];
+
+	(void)state;
+	other.spare[3] = 99;
+	assert_int_equal(spare_format(d, &other), 0);
+	memcpy(first, ram->data, sizeof(first));
+	assert_int_equal(spare_format(d, &identity), 0);
+	memcpy(ram->data + backup / 2 / 512 * 512, first, sizeof(first));
+	memset(ram->data + backup, 0x5a, SPARE_BLOCK);
+	assert_refused(d, &identity, EBADMSG);
+}
+
+/* One that ends in the middle of ours. */
+static void another_spare_up_to_the_middle_is_refused(void **state)
+{
+	struct spare_identity other = identity;
+	struct device *d = new_device();
+	uint64_t backup = spare_layout(SPARE_BYTES, 512).backup_offset;
+	uint8_t last[SPARE_BLOCK];
+
+	(void)state;
+	other.spare[3] = 99;
+	assert_int_equal(spare_format(d, &other), 0);
+	memcpy(last, ram->data + backup, sizeof(last));
+	assert_int_equal(spare_format(d, &identity), 0);
+	memcpy(ram->data + backup / 2 / 512 * 512, last, sizeof(last));
+	memset(ram->data, 0x5a, SPARE_BLOCK);
+	assert_refused(d, &identity, EBADMSG);
 }
 
 static void a_newer_format_is_refused(void **state)
@@ -338,7 +371,9 @@ int main(void)
 		cmocka_unit_test(any_flipped_bit_is_damage),
 		cmocka_unit_test(not_a_spare),
 		cmocka_unit_test(another_spare_or_volume),
-		cmocka_unit_test(two_superblocks_that_differ_are_damage),
+		cmocka_unit_test(another_spare_over_one_end_is_refused),
+		cmocka_unit_test(another_spare_from_the_middle_on_is_refused),
+		cmocka_unit_test(another_spare_up_to_the_middle_is_refused),
 		cmocka_unit_test(a_newer_format_is_refused),
 		cmocka_unit_test(impossible_superblocks),
 		cmocka_unit_test(a_resized_region_is_refused),
