@@ -159,12 +159,28 @@ static int check_not_overwritten(struct check *c, const struct spare_identity *i
 			 "one", info->id, info->path);
 }
 
+static bool is_unreadable(const struct spare_copy *copy)
+{
+	return copy->error && copy->error != -ENOENT && copy->error != -EPROTO;
+}
+
+/* One that could not be read is asked once more: writing both anew loses what it says. */
+static int inspect(struct device *d, struct spare_copy copy[2])
+{
+	int rc = spare_inspect(d, copy);
+
+	if (rc == 0 && copy[0].error && copy[1].error &&
+	    (is_unreadable(&copy[0]) || is_unreadable(&copy[1])))
+		rc = spare_inspect(d, copy);
+	return rc;
+}
+
 /* 1: go on with the spare, 0: it is told why not. */
 static int check_superblocks(struct check *c, struct device *d, const struct spare_identity *id,
 			     const struct store_spare *info)
 {
 	struct spare_copy copy[2];
-	int rc = spare_inspect(d, copy);
+	int rc = inspect(d, copy);
 
 	if (rc == -ENOMEM)
 		return out_of_memory(c);

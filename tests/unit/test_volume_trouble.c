@@ -14,6 +14,7 @@
 
 #include "disrupt.h"
 #include "remapfs/spare.h"
+#include "spare/format.h"
 #include "volume/volume_impl.h"
 
 static uint64_t free_slots(void)
@@ -322,8 +323,9 @@ static void assert_slot_table_empty(void)
 
 	assert_non_null(table);
 	get_bytes(at("spare1"), l.table_offset, table, length);
+	/* Nothing, or a descriptor that was revoked. */
 	for (size_t i = 0; i < length; i++)
-		assert_int_equal(table[i], 0);
+		assert_true(table[i] == 0 || table[i - i % DESCRIPTOR_BYTES + 20] == 1);
 	free(table);
 }
 
