@@ -150,7 +150,8 @@ struct file_device_options {
  * otherwise held. Storage that another device with the same bytes makes use of is
  * refused: an attached loop device, one that is mounted or part of another one.
  *
- * Errors: -ENOENT, -EACCES, -EROFS, -EISDIR (not a file or block device),
+ * Errors: -ENOENT, -EACCES, -EROFS (also a device that is write-protected, and a file that
+ * is marked as immutable, where it shall be written), -EISDIR (not a file or block device),
  * -EBUSY (locked, mounted, attached), -EINVAL (region outside the file or not
  * a multiple of the block size), or what open(2) said; err has the line.
  */

@@ -74,7 +74,8 @@ struct store_spare {
 
 /*
  * Whether store_create(path) could make its file: the folder is there and may
- * be written, the name is not too long. Leaves nothing behind.
+ * be written, the name is not too long. Leaves nothing behind. -EOPNOTSUPP: its
+ * file system lacks what a volume needs: hard links, sockets, shared maps, locks.
  */
 int store_can_create(const char *path, struct error *err);
 

@@ -12,6 +12,7 @@
 
 #include "control/address.h"
 #include "remapfs/cleanup.h"
+#include "remapfs/file_system.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -476,6 +477,8 @@ static void release(struct control_server *server)
 
 static int explain(const char *volume_path, int code, struct error *err)
 {
+	char name[FILE_SYSTEM_NAME];
+
 	if (code == EBUSY)
 		return error_set(
 		    err, code, "another daemon answers at %.200s.sock; end it with fusermount3 -u, or "
@@ -484,6 +487,10 @@ static int explain(const char *volume_path, int code, struct error *err)
 	if (code == ENOTSOCK)
 		return error_set(err, EEXIST, "%.200s.sock is in the way; move it away",
 				 volume_path);
+	if (code == EPERM || code == EOPNOTSUPP)
+		return error_set(err, code, "volume '%.200s' cannot be used on %s, which has no "
+				 "sockets; move it to another file system, such as ext4, xfs or "
+				 "btrfs", volume_path, file_system_name(volume_path, name));
 	return error_set(err, code,
 			 "cannot make the control socket %.200s.sock: %s; put the volume in a "
 			 "folder that can hold it",

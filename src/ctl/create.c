@@ -1,9 +1,11 @@
 /* remapctl create: what is typed becomes create_options; volume_create decides. */
 #include "ctl/ctl.h"
+#include "ctl/disks.h"
 #include "ctl/part.h"
 #include "ctl/progress.h"
 
 #include "remapfs/cleanup.h"
+#include "remapfs/container.h"
 #include "remapfs/parse.h"
 #include "remapfs/volume.h"
 
@@ -166,6 +168,27 @@ static void print_summary(const char *path, struct store *store)
 	fputs(" MOUNTPOINT\n", stdout);
 }
 
+static void warn_format(const char *path)
+{
+	struct container container;
+
+	if (!container_find(path, &container))
+		return;
+	fprintf(stderr, "remapctl: warning: main '%s' is %s, not a disk: disk.img will show the file "
+		"and not what is in it; %s\n", path, container.name, container.qemu
+		? "attach it with 'qemu-nbd --connect' and give that device, or turn it into a disk "
+		  "image with 'qemu-img convert -O raw'" : "unpack it first");
+}
+
+/* What works, and is hardly what was meant. */
+static void warn_of_places(const struct create_options *o)
+{
+	warn_format(o->main.path);
+	disks_warn_memory("the database", o->path);
+	for (size_t i = 0; i < o->spare_count; i++)
+		disks_warn_memory("the spare", o->spares[i].path);
+}
+
 static int create(struct request *request)
 {
 	struct error err = {0}, warning = {0};
@@ -181,6 +204,7 @@ static int create(struct request *request)
 	progress_end(&request->progress);
 	if (warning.text[0])
 		fprintf(stderr, "remapctl: warning: %s\n", warning.text);
+	warn_of_places(&request->create);
 	if (request->quiet)
 		return EXIT_DONE;
 	if (store_open(request->create.path, STORE_READ, &store, &err))

@@ -85,6 +85,8 @@ static unsigned look_at_slaves(struct disks *disks, const char *folder, int dept
 struct mounted {
 	unsigned long long id;
 	dev_t device; /* that it names; 0: none */
+	bool overlay;
+	char upper[PATH_MAX]; /* of an overlay: where it writes to; "" if it does not */
 };
 
 static bool is_there(const struct mount *mount, void *context)
@@ -94,37 +96,80 @@ static bool is_there(const struct mount *mount, void *context)
 
 	if (mount->id != mounted->id)
 		return false;
-	if (stat(mount->source, &st) == 0 && S_ISBLK(st.st_mode))
+	mounted->overlay = strcmp(mount->type, "overlay") == 0;
+	if (mounted->overlay)
+		mount_value(mount, "upperdir", mounted->upper, sizeof(mounted->upper));
+	else if (stat(mount->source, &st) == 0 && S_ISBLK(st.st_mode))
 		mounted->device = st.st_rdev;
 	return true;
 }
 
-/* btrfs gives each subvolume a number that is no device's: its mount names one. */
-static dev_t device_of_mount(const char *path)
+static void find_mount(const char *path, struct mounted *ret)
 {
-	struct mounted mounted = {0};
 	struct statx stx;
 
+	*ret = (struct mounted){0};
 	if (statx(AT_FDCWD, path, 0, STATX_MNT_ID, &stx) == 0 && stx.stx_mask & STATX_MNT_ID) {
-		mounted.id = stx.stx_mnt_id;
-		mounts_find(is_there, &mounted);
+		ret->id = stx.stx_mnt_id;
+		mounts_find(is_there, ret);
 	}
-	return mounted.device;
 }
 
-/* Where a file is: the device that its file system is on, or it is itself. */
-static int device_of(const char *path, dev_t *ret)
+/*
+ * Where a file is: the device that its file system is on, or it is itself. btrfs gives
+ * each subvolume a number that is no device's: its mount names one. What is written to
+ * an overlay goes to its upper folder.
+ */
+static int device_of(struct disks *disks, const char *path, dev_t *ret, int depth)
 {
+	struct mounted mounted;
 	struct stat st;
-	dev_t device;
 
 	if (stat(path, &st) < 0)
 		return -errno;
 	*ret = S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev;
-	device = major(*ret) == 0 ? device_of_mount(path) : 0;
-	if (device)
-		*ret = device;
+	if (S_ISBLK(st.st_mode))
+		return 0;
+	find_mount(path, &mounted);
+	if (mounted.upper[0] && (depth > DEPTH_MAX ||
+				 device_of(disks, mounted.upper, ret, depth + 1) < 0))
+		disks->memory = "an overlay whose upper folder cannot be seen, as on a live system";
+	if (major(*ret) == 0 && mounted.device)
+		*ret = mounted.device;
 	return 0;
+}
+
+/* ---- in memory --------------------------------------------------------------------- */
+
+struct memory {
+	dev_t device;
+	const char *name;
+};
+
+static bool is_memory(const struct mount *mount, void *context)
+{
+	static const char *const types[] = {"tmpfs", "ramfs", "devtmpfs", "hugetlbfs"};
+	struct memory *memory = context;
+
+	for (size_t i = 0; mount->device == memory->device && i < 4; i++)
+		if (strcmp(mount->type, types[i]) == 0)
+			memory->name = types[i];
+	return memory->name;
+}
+
+static void note_memory(struct disks *disks, dev_t device, const char *folder)
+{
+	struct memory memory = {.device = device};
+	const char *slash = folder ? strrchr(folder, '/') : NULL;
+
+	if (!slash)
+		mounts_find(is_memory, &memory);
+	else if (strncmp(slash, "/zram", 5) == 0)
+		memory.name = "zram";
+	else if (strncmp(slash, "/ram", 4) == 0)
+		memory.name = "a RAM disk";
+	if (memory.name)
+		disks->memory = memory.name;
 }
 
 static bool look_at_loop(struct disks *disks, const char *folder, int depth)
@@ -134,7 +179,7 @@ static bool look_at_loop(struct disks *disks, const char *folder, int depth)
 
 	if (!read_line(folder, "loop/backing_file", backing, sizeof(backing)))
 		return false;
-	if (device_of(backing, &device) == 0)
+	if (device_of(disks, backing, &device, depth) == 0)
 		look_below(disks, device, depth + 1);
 	else
 		disks->incomplete = true;
@@ -149,6 +194,7 @@ static void look_below(struct disks *disks, dev_t device, int depth)
 
 	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", major(device), minor(device));
 	folder = realpath(path, NULL);
+	note_memory(disks, device, folder);
 	if (!folder || depth > DEPTH_MAX) {
 		/* A file system without a device of its own: overlay, network, memory, FUSE. */
 		add_disk(disks, device);
@@ -168,7 +214,7 @@ int disks_of(const char *path, struct disks *ret)
 	int rc;
 
 	*ret = (struct disks){0};
-	rc = device_of(path, &ret->file_system);
+	rc = device_of(ret, path, &ret->file_system, 0);
 	if (rc == 0)
 		look_below(ret, ret->file_system, 0);
 	return rc;
@@ -183,4 +229,13 @@ enum disks_shared disks_compare(const struct disks *a, const struct disks *b)
 			if (a->disk[i] == b->disk[j])
 				return DISKS_SHARED;
 	return a->incomplete || b->incomplete ? DISKS_UNKNOWN : DISKS_APART;
+}
+
+void disks_warn_memory(const char *what, const char *path)
+{
+	struct disks disks;
+
+	if (disks_of(path, &disks) == 0 && disks.memory)
+		fprintf(stderr, "remapctl: warning: %s '%s' is in memory (%s), and gone at the next "
+			"boot; put it on a disk\n", what, path, disks.memory);
 }

@@ -4,6 +4,7 @@
 #include "ctl/loop.h"
 
 #include "remapfs/cleanup.h"
+#include "remapfs/container.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -85,6 +86,18 @@ static void look_at_main(struct doctor *doctor, const struct status *s)
 			    strerror(code), main_remedy(code));
 }
 
+static void look_at_format(struct doctor *doctor, const struct status *s)
+{
+	struct container container;
+
+	if (container_find(s->volume->main_path, &container))
+		doctor_find(doctor, DOCTOR_WARN, "main-format", "main is %s, not a disk: disk.img "
+			    "shows the file and not what is in it; %s", container.name,
+			    container.qemu ? "attach it with 'qemu-nbd --connect', or turn it into a "
+					     "disk image with 'qemu-img convert -O raw', and make a new "
+					     "volume of that" : "unpack it, and make a new volume of that");
+}
+
 static void look_at_loops(struct doctor *doctor, const struct status *s)
 {
 	CLEANUP_FREE struct loop *loops = NULL;
@@ -115,11 +128,15 @@ static void look_at_loops(struct doctor *doctor, const struct status *s)
 static void compare_database(struct doctor *doctor, const struct status *s,
 			     const struct disks *main)
 {
-	struct disks database;
+	struct disks database = {0};
 	enum disks_shared shared =
 	    disks_of(s->path, &database) < 0 ? DISKS_UNKNOWN : disks_compare(main, &database);
 
-	if (shared == DISKS_APART)
+	if (database.memory)
+		doctor_find(doctor, DOCTOR_WARN, "database-disk", "the database is in memory (%s), "
+			    "and gone at the next boot; unmount, move it to a disk, and mount it "
+			    "there", database.memory);
+	else if (shared == DISKS_APART)
 		doctor_find(doctor, DOCTOR_PASS, "database-disk",
 			    "the database is on another disk than main");
 	else if (shared == DISKS_SHARED)
@@ -142,6 +159,11 @@ static void compare_spare(struct doctor *doctor, const struct store_spare *spare
 		doctor_find(doctor, DOCTOR_FAIL, "spare-disk", "spare %" PRIu32 " cannot be found: "
 			    "%s; give it back its place, or see 'remapctl set-path'", spare->id,
 			    strerror(-rc));
+	else if (disks.memory)
+		doctor_find(doctor, DOCTOR_WARN, "spare-disk", "spare %" PRIu32 " is in memory (%s), "
+			    "and what it holds is gone at the next boot; 'remapctl add-spare' one on a "
+			    "disk, then 'remapctl retire-spare VOLUME %" PRIu32 "'", spare->id,
+			    disks.memory, spare->id);
 	else if (shared == DISKS_APART)
 		doctor_find(doctor, DOCTOR_PASS, "spare-disk",
 			    "spare %" PRIu32 " is on another disk than main", spare->id);
@@ -163,6 +185,7 @@ void doctor_places(struct doctor *doctor, const struct status *s)
 	if (!s->store)
 		return;
 	look_at_main(doctor, s);
+	look_at_format(doctor, s);
 	look_at_loops(doctor, s);
 	if (disks_of(s->volume->main_path, &main) < 0)
 		return; /* the state says so */

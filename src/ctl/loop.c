@@ -197,12 +197,14 @@ static int explain(const struct run *run, const char *image, struct error *err)
 	char text[200];
 	const char *remedy = geteuid() ? "run this as root" : "see 'dmesg' for the kernel's reason";
 
+	first_line(run->err, text, sizeof(text));
+	if (!geteuid() && (strstr(text, strerror(EPERM)) || strstr(text, strerror(EACCES))))
+		remedy = "root may not make loop devices here, as in a container: do it outside";
 	if (mounts_find(keeps_root_out, &image))
 		remedy = geteuid() ? "root may not enter that mount either: add user_allow_other to "
 				     "/etc/fuse.conf, mount again, and run this as root"
 				   : "root may not enter the mount of a user: add user_allow_other to "
 				     "/etc/fuse.conf, and mount again";
-	first_line(run->err, text, sizeof(text));
 	return error_set(err, EIO, "cannot attach %.150s: %s; %s", image,
 			 text[0] ? text : "losetup failed", remedy);
 }

@@ -94,6 +94,22 @@ bool mounts_can_see(pid_t process)
 	return mounts_find_of(process, take_any, NULL);
 }
 
+bool mount_value(const struct mount *mount, const char *option, char *to, size_t size)
+{
+	size_t length = strlen(option);
+
+	for (const char *at = mount->options; at; at = strchr(at, ',')) {
+		at += *at == ',';
+		if (strncmp(at, option, length) != 0 || at[length] != '=')
+			continue;
+		at += length + 1;
+		snprintf(to, size, "%.*s", (int)strcspn(at, ","), at);
+		unescape(to);
+		return true;
+	}
+	return false;
+}
+
 void mounts_name(const char *volume, bool by_mount, char *to, size_t size)
 {
 	bool plain = by_mount && strncmp(volume, "/dev/", 5) != 0;

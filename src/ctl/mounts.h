@@ -25,6 +25,9 @@ bool mounts_find_of(pid_t process, bool (*take)(const struct mount *, void *cont
 /* Whether this process may see what that one sees. */
 bool mounts_can_see(pid_t process);
 
+/* The value of option ("upperdir") with its escapes resolved; false: there is none. */
+bool mount_value(const struct mount *, const char *option, char *to, size_t size);
+
 /* Of the name, with its end. */
 #define MOUNT_NAME_SIZE 512
 

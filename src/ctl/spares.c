@@ -192,6 +192,7 @@ static int prepare_and_add(struct prepare_options *options, bool quiet)
 		return refuse(&err);
 	if (warning.text[0])
 		fprintf(stderr, "remapctl: warning: %s\n", warning.text);
+	disks_warn_memory("the spare", spare.path);
 	rc = add(options->path, &spare, &err);
 	if (rc == 0 && !quiet)
 		print_added(&spare);

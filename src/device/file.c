@@ -21,6 +21,7 @@
 
 #include "device/claim.h"
 #include "remapfs/cleanup.h"
+#include "remapfs/file_system.h"
 
 struct file_device {
 	struct device device;
@@ -280,21 +281,67 @@ static const struct device_ops file_ops = {
 
 /* ---- opening -------------------------------------------------------------- */
 
+/* Set with blockdev or losetup, or by a switch on a card. */
+static bool is_write_protected(int fd)
+{
+	int read_only = 0;
+
+	return ioctl(fd, BLKROGET, &read_only) == 0 && read_only;
+}
+
+/* chattr +i or +a: not even root may write it. */
+static bool is_immutable(int fd)
+{
+	int flags = 0;
+
+	return ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && flags & (FS_IMMUTABLE_FL | FS_APPEND_FL);
+}
+
+static int read_only_error(const char *path, const struct file_device_options *o,
+			   const char *why, struct error *err)
+{
+	bool main = strcmp(o->role, "main") == 0;
+
+	return error_set(err, EROFS, "%s '%s' is read-only (%s); make it writable, or %s", o->role,
+			 path, why, main ? "mount with -o ro" : "use another one");
+}
+
+/* Who may do everything is refused: not by the mode of the file. */
+static int denied_error(const char *path, const struct file_device_options *o, int code,
+			struct error *err)
+{
+	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	char name[FILE_SYSTEM_NAME];
+	const char *remedy = "run as a user who may read and write it";
+
+	if (!o->read_only && fd >= 0 && is_write_protected(fd))
+		return read_only_error(path, o, "the device is write-protected: see 'blockdev "
+				       "--getro'", err);
+	if (!o->read_only && fd >= 0 && is_immutable(fd))
+		return read_only_error(path, o, "it is marked so: see 'lsattr', 'chattr -i -a'", err);
+	if (geteuid() == 0)
+		remedy = strncmp(file_system_name(path, name), "fuse", 4) == 0
+			 ? "the mount that it is on does not let root in: run as the user who mounted it"
+			 : "root is kept from it by a container, by a security module, or by the server "
+			   "of its file system: allow it there";
+	return error_set(err, code, "cannot open %s '%s': %s; %s", o->role, path, strerror(code),
+			 remedy);
+}
+
 static int open_error(const char *path, const struct file_device_options *o, int code,
 		      struct error *err)
 {
-	const char *remedy = code == ENOENT ? "check the path"
-			     : code == EACCES || code == EPERM
-				     ? "run as a user who may read and write it"
-			     : code == EROFS ? "make it writable, or mount with -o ro"
-			     : code == EBUSY ? "unmount it, or end what holds it, first"
-					     : "check the device";
-
 	if (code == EBUSY)
 		return error_set(err, code, "%s '%s' is in use (mounted, or held by another "
-				 "program); %s", o->role, path, remedy);
+				 "program); unmount it, or end what holds it, first", o->role, path);
+	if (code == EACCES || code == EPERM)
+		return denied_error(path, o, code, err);
+	if (code == EROFS)
+		return read_only_error(path, o, "its file system is mounted so", err);
 	return error_set(err, code, "cannot open %s '%s': %s; %s", o->role, path, strerror(code),
-			 remedy);
+			 code == ENOENT ? "check the path"
+			 : code == ETXTBSY ? "it is in use as swap, end that with 'swapoff'"
+					   : "check the device");
 }
 
 /* Opens with O_DIRECT where the file system has it, O_DSYNC where not. */
@@ -434,6 +481,9 @@ static int take_open_file(struct file_device *f, const char *path,
 	rc = find_size(f->fd, S_ISBLK(st.st_mode), &size);
 	if (rc < 0)
 		return open_error(path, o, -rc, err);
+	/* Older kernels open it for writing all the same. */
+	if (!o->read_only && S_ISBLK(st.st_mode) && is_write_protected(f->fd))
+		return open_error(path, o, EACCES, err);
 	g->block_device = S_ISBLK(st.st_mode);
 	g->block_size = find_block_size(f->fd, &st, g->direct);
 	return set_region(f, path, o, size, err);

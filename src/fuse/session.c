@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/fuse.h>
 #include <poll.h>
 #include <signal.h>
@@ -9,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -180,10 +183,51 @@ static int new_session(struct session *s, struct image *image, const struct opti
 	return s->fuse ? 0 : -EINVAL;
 }
 
+/* Without a right that root has outside of a container. */
+static bool lacks_right(unsigned right)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+
+	return syscall(SYS_capget, &header, data) == 0 &&
+	       !(data[CAP_TO_INDEX(right)].effective & CAP_TO_MASK(right));
+}
+
+/* As fusermount3 asks: a folder of the user, which nobody else may replace. */
+static bool is_own(const char *mountpoint)
+{
+	struct stat st;
+
+	return stat(mountpoint, &st) == 0 && access(mountpoint, W_OK) == 0 &&
+	       (!(st.st_mode & S_ISVTX) || st.st_uid == getuid());
+}
+
+static const char *mount_remedy(const char *mountpoint)
+{
+	if (access("/dev/fuse", F_OK) < 0)
+		return "there is no /dev/fuse: load the module with 'modprobe fuse', or give the "
+		       "container the device";
+	if (access("/dev/fuse", R_OK | W_OK) < 0)
+		return "/dev/fuse may not be opened: 'chmod 666 /dev/fuse', or allow the container to "
+		       "use it";
+	if (geteuid() == 0)
+		return lacks_right(CAP_SYS_ADMIN)
+		       ? "root lacks CAP_SYS_ADMIN here, as in a container: run it with "
+			 "--cap-add SYS_ADMIN, or outside"
+		       : "root may not mount here: a security module forbids it, or this is a user "
+			 "namespace without mounts of its own ('unshare --mount' makes them)";
+	if (!is_own(mountpoint))
+		return "give a folder that is yours, and that you may write";
+	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1)
+		return "fusermount3 may not gain the rights it needs (no_new_privs is set): run it "
+		       "outside of what sets that, or as root";
+	return "check the mount options, and that fusermount3 is installed and set-user-ID root";
+}
+
 static int cannot_mount(struct session *s, const struct options *o, struct error *err)
 {
-	error_set(err, EIO, "cannot mount at '%s': %s; check /dev/fuse and the mount options",
-		  o->mountpoint, last_words[0] ? last_words : "FUSE refused it");
+	error_set(err, EIO, "cannot mount at '%s': %s; %s", o->mountpoint,
+		  last_words[0] ? last_words : "FUSE refused it", mount_remedy(o->mountpoint));
 	if (s && s->fuse)
 		fuse_session_destroy(s->fuse);
 	if (s)

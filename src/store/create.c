@@ -9,9 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "remapfs/cleanup.h"
+#include "remapfs/file_system.h"
 #include "store/statement.h"
 #include "store/vfs.h"
 
@@ -98,11 +101,79 @@ static int make_draft(const char *path, char **ret_draft, struct error *err)
 	fd = mkostemp(*ret_draft, O_CLOEXEC);
 	if (fd >= 0)
 		return fd;
-	rc = error_set(err, errno, "cannot make volume '%s': %s; choose %s", path, strerror(errno),
-		       errno == ENAMETOOLONG ? "a shorter name" : "a folder you may write");
+	rc = error_set(err, errno, "cannot make volume '%s': %s; %s", path, strerror(errno),
+		       errno == ENAMETOOLONG ? "choose a shorter name"
+		       : errno == ENOSPC || errno == EDQUOT ? "free space, or choose another folder"
+							    : "choose a folder you may write");
 	free(*ret_draft);
 	*ret_draft = NULL;
 	return rc;
+}
+
+/* What a file system says that cannot do something at all. */
+static bool is_lack(int code)
+{
+	return code == EPERM || code == EOPNOTSUPP || code == ENOSYS || code == EINVAL ||
+	       code == ENODEV || code == EMLINK || code == ENOLCK || code == ENOTTY;
+}
+
+static bool lacks_links(const char *draft, const char *other)
+{
+	bool lacks = link(draft, other) < 0 && is_lack(errno);
+
+	unlink(other);
+	return lacks;
+}
+
+static bool lacks_sockets(const char *other)
+{
+	bool lacks = mknod(other, S_IFSOCK | 0600, 0) < 0 && is_lack(errno);
+
+	unlink(other);
+	return lacks;
+}
+
+/* SQLite keeps the index of its log in one. */
+static bool lacks_maps(int fd)
+{
+	void *map = ftruncate(fd, 4096) < 0 ? NULL : mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+							    MAP_SHARED, fd, 0);
+	bool lacks = map == MAP_FAILED && is_lack(errno);
+
+	if (map && map != MAP_FAILED)
+		munmap(map, 4096);
+	/* The draft is as it was: empty. */
+	return ftruncate(fd, 0) < 0 || lacks;
+}
+
+static bool lacks_locks(int fd)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	return fcntl(fd, F_SETLK, &lock) < 0 && is_lack(errno);
+}
+
+/* What volume and daemon cannot do without, tried on the draft. NULL: it has all. */
+static const char *find_lack(const char *draft, int fd)
+{
+	CLEANUP_FREE char *other = NULL;
+
+	if (asprintf(&other, "%s.try", draft) < 0)
+		return other = NULL;
+	return lacks_links(draft, other) ? "hard links" : lacks_sockets(other) ? "sockets"
+	       : lacks_maps(fd) ? "shared memory maps of files" : lacks_locks(fd) ? "locks" : NULL;
+}
+
+static int check_place(const char *path, const char *draft, int fd, struct error *err)
+{
+	const char *lack = find_lack(draft, fd);
+	char name[FILE_SYSTEM_NAME];
+
+	if (!lack)
+		return 0;
+	return error_set(err, EOPNOTSUPP, "volume '%s' cannot be on %s, which has no %s; choose a "
+			 "folder on another file system, such as ext4, xfs or btrfs", path,
+			 file_system_name(draft, name), lack);
 }
 
 int store_can_create(const char *path, struct error *err)
@@ -110,10 +181,13 @@ int store_can_create(const char *path, struct error *err)
 	CLEANUP_FREE char *draft = NULL;
 	CLEANUP_CLOSE int fd = make_draft(path, &draft, err);
 
+	int rc;
+
 	if (fd < 0)
 		return fd;
+	rc = check_place(path, draft, fd, err);
 	unlink(draft);
-	return 0;
+	return rc;
 }
 
 /* ---- what is in the way ---------------------------------------------------------- */
@@ -178,6 +252,11 @@ static int create(const char *path, const struct content *content, bool set_asid
 
 	if (fd < 0)
 		return fd;
+	rc = check_place(path, draft, fd, err);
+	if (rc < 0) {
+		unlink(draft);
+		return rc;
+	}
 	rc = make(store_vfs(), draft, content, err);
 	if (rc == 0 && (set_aside || access(path, F_OK) < 0))
 		rc = set_aside ? set_all_aside(path, err) : refuse_leftovers(path, err);

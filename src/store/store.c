@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "remapfs/cleanup.h"
+#include "remapfs/file_system.h"
 #include "store/schema.h"
 #include "store/statement.h"
 #include "store/vfs.h"
@@ -137,11 +138,26 @@ static bool has_log(struct store *s)
 	return strcmp(mode, "wal") == 0;
 }
 
+/* The index of the log is a shared map, which not every file system has. */
+static bool is_map_error(struct store *s)
+{
+	int code = sqlite3_extended_errcode(s->db);
+
+	return code == SQLITE_IOERR_SHMMAP || code == SQLITE_IOERR_SHMSIZE ||
+	       code == SQLITE_IOERR_SHMOPEN;
+}
+
 int store_explain(struct store *s, int rc, const char *path, struct error *err)
 {
+	char name[FILE_SYSTEM_NAME];
+
 	if (rc == -EBUSY)
 		return error_set(err, EBUSY, "volume '%s' is locked by another program; end that "
 				 "one's transaction", path);
+	if (is_map_error(s))
+		return error_set(err, EOPNOTSUPP, "volume '%s' cannot be used on %s, which has no "
+				 "shared memory maps of files; move it to another file system, such "
+				 "as ext4, xfs or btrfs", path, file_system_name(path, name));
 	if (rc == -EUCLEAN)
 		return error_set(err, EUCLEAN, "volume '%s' is damaged (%s); make a new one of its "
 				 "spares with 'remapctl rebuild --force'", path, sqlite3_errcode(s->db) == SQLITE_OK

@@ -98,24 +98,38 @@ static int check_distinct(struct creation *c)
 
 /* ---- sizes ------------------------------------------------------------------------------------ */
 
+/* The next size of a sector that a volume can have; 0: there is none. */
+static uint32_t next_size(uint32_t size)
+{
+	return size <= 512 ? 512 : size <= 4096 ? 4096 : 0;
+}
+
+static int refuse_size(struct creation *c, const struct part *p)
+{
+	uint32_t next = next_size(p->block_size);
+
+	if (!next)
+		return error_set(c->err, EINVAL, "%s '%s' has sectors of %u bytes, a volume at most "
+				 "4096; use a disk with smaller ones", p->role, p->path, p->block_size);
+	if (p->is_spare)
+		return error_set(c->err, EINVAL, "the volume has sectors of %u bytes, spare '%s' of "
+				 "%u; use a spare with smaller ones, or --sector-size %u where nothing "
+				 "on main depends on it", c->sector_size, p->path, p->block_size, next);
+	return error_set(c->err, EINVAL, "main '%s' has sectors of %u bytes; choose --sector-size %u%s",
+			 p->path, p->block_size, next, next == p->block_size ? ""
+			 : ", which is the next that a volume can have");
+}
+
 static int choose_sector_size(struct creation *c)
 {
 	uint32_t main_size = c->main.block_size ? c->main.block_size : 512;
 
 	c->sector_size = c->options->sector_size ? c->options->sector_size : main_size;
-	if (c->sector_size != 512 && c->sector_size != 4096)
-		return error_set(c->err, EINVAL, "sectors of %u bytes are not supported; choose "
-				 "--sector-size 512 or 4096", c->sector_size);
-	if (c->sector_size < main_size)
-		return error_set(c->err, EINVAL, "main '%s' has sectors of %u bytes; choose "
-				 "--sector-size %u", c->main.path, main_size, main_size);
+	if (c->sector_size < main_size || c->sector_size != next_size(c->sector_size))
+		return refuse_size(c, &c->main);
 	for (size_t i = 0; i < c->options->spare_count; i++)
 		if (c->spares[i].block_size > c->sector_size)
-			return error_set(c->err, EINVAL, "main has sectors of %u bytes, spare '%s' "
-					 "of %u; use a spare with smaller ones, or --sector-size "
-					 "%u where nothing on main depends on it", c->sector_size,
-					 c->spares[i].path, c->spares[i].block_size,
-					 c->spares[i].block_size);
+			return refuse_size(c, &c->spares[i]);
 	return 0;
 }
 

@@ -89,8 +89,9 @@ static int open_main(struct volume *v, struct error *err)
 			       (unsigned long long)bytes_of(v, v->sectors));
 	} else if (d->geometry.block_size > v->sector_size) {
 		rc = error_set(err, EINVAL, "main '%s' has sectors of %u bytes, the volume of %u; "
-			       "make the volume anew with --sector-size %u", info->main_path,
-			       d->geometry.block_size, v->sector_size, d->geometry.block_size);
+			       "%s", info->main_path, d->geometry.block_size, v->sector_size,
+			       d->geometry.block_size > 4096 ? "put it on a disk with smaller ones"
+			       : "make the volume anew with --sector-size 4096");
 	}
 	if (rc < 0) {
 		device_close(d);

@@ -102,10 +102,24 @@ int part_open(struct part *p, struct error *warning, struct error *err)
 	struct file_device_options o = {.role = p->role, .offset = p->spec->offset,
 					.length = p->spec->length,
 					.whole_blocks = p->is_spare};
-	int rc = file_device_open(p->path, &o, &p->device, err);
+	struct error why = {""};
+	int rc = file_device_open(p->path, &o, &p->device, &why);
 
-	if (rc < 0)
+	/* Nothing is written to main here: for -o ro it will do. */
+	if (!p->is_spare && (rc == -EROFS || rc == -EACCES || rc == -EPERM)) {
+		o.read_only = true;
+		if (file_device_open(p->path, &o, &p->device, NULL) == 0) {
+			rc = 0;
+			if (warning)
+				error_set(warning, EROFS, "%.*s; until that changes, the volume can be "
+					  "mounted with -o ro only", (int)strcspn(why.text, ";"),
+					  why.text);
+		}
+	}
+	if (rc < 0) {
+		*err = why;
 		return rc;
+	}
 	p->size = p->device->geometry.size;
 	p->block_size = p->device->geometry.block_size;
 	if (!p->device->geometry.direct && warning)

@@ -16,7 +16,7 @@ for program in remapctl tests/cli/fill; do
 done
 PATH=$BUILD:$BUILD/tests/cli:$PATH
 
-SCRATCH=$(realpath -- "$(mktemp -d "${TMPDIR:-/tmp}/remapfs-look.XXXXXX")")
+SCRATCH=$(realpath -- "$(mktemp -d "${TMPDIR:-/var/tmp}/remapfs-look.XXXXXX")")
 trap 'cd /; rm -rf "$SCRATCH"' EXIT
 trap 'exit 1' INT TERM HUP
 trap 'echo "FAIL $(basename "$0"):$LINENO: exit code $? of: $BASH_COMMAND" >&2' ERR

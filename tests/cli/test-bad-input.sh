@@ -26,7 +26,7 @@ for program in remapctl remapfs; do
 done
 
 passed=0 failed=0
-root=$(mktemp -d "${TMPDIR:-/tmp}/remapfs-bad-input.XXXXXX") || exit 1
+root=$(mktemp -d "${TMPDIR:-/var/tmp}/remapfs-bad-input.XXXXXX") || exit 1
 work=$root/work # what must not change
 log=$root/log   # what the commands say
 mkdir "$work" "$log" "$root/bin"
@@ -572,7 +572,6 @@ test_create_rights()
 	local new=open-folder/new.db
 	refused 1 remapctl create $new --main secret-main --spare free-spare
 	refused 1 remapctl create $new --main free-main --spare secret-spare
-	refused 1 remapctl create $new --main fixed-main --spare free-spare
 	refused 1 remapctl create $new --main free-main --spare fixed-spare
 	if [ "$(id -u)" = 0 ]; then
 		refused 1 remapctl create new.db --main free-main --spare free-spare

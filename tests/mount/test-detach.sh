@@ -62,7 +62,7 @@ loop_detach
 say "dead: the doctor names what has to go, in this order"
 loop_attach
 kill_daemon
-must_fail "FAIL +state +the mount on $MNT is dead" bounded remapctl doctor "$VOLUME"
+must_fail "FAIL +state +failed: the mount on $MNT is dead" bounded remapctl doctor "$VOLUME"
 remedy="'losetup -d $R', 'fusermount3 -u $MNT', then mount anew"
 grep -qF -- "-> $remedy" said || fail "the doctor advises something else: $(cat said)"
 bounded losetup -d "$R"
