@@ -125,6 +125,11 @@ struct volume_options {
 	atomic_bool *flush_failed;
 	/* NULL: they are opened by their paths. */
 	const struct volume_members *members;
+	/*
+	 * Set where an opening failed since the database cannot do its part, which may pass:
+	 * it is locked or not in its place, its disk is full or fails. NULL: not told.
+	 */
+	bool *database_failed;
 	const char *opener; /* for the history: what opened it; may be NULL */
 	/* NULL: files and block devices, which are locked (contract 8). */
 	const struct volume_parts *parts;

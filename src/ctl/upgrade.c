@@ -26,6 +26,8 @@ static const char help_text[] =
 
 struct workers {
 	pid_t supervisor, worker;
+	json_int_t refused;      /* upgrades so far */
+	char error[200];         /* why the last one was */
 };
 
 static int find_workers(const char *volume, struct workers *ret, struct error *err)
@@ -36,7 +38,14 @@ static int find_workers(const char *volume, struct workers *ret, struct error *e
 	if (rc == 0) {
 		ret->supervisor = (pid_t)json_integer_value(json_object_get(answer, "pid"));
 		ret->worker = (pid_t)json_integer_value(json_object_get(answer, "worker_pid"));
-		if (ret->supervisor <= 1 || ret->worker <= 1)
+		ret->refused = json_integer_value(json_object_get(answer, "upgrades_refused"));
+		snprintf(ret->error, sizeof(ret->error), "%s",
+			 json_string_length(json_object_get(answer, "upgrade_error"))
+				 ? json_string_value(json_object_get(answer, "upgrade_error")) : "");
+		if (ret->worker <= 1 && json_object_get(answer, "troubles"))
+			rc = error_set(err, EAGAIN, "no worker of '%s' serves yet; see 'remapctl status'",
+				       volume);
+		else if (ret->supervisor <= 1 || ret->worker <= 1)
 			rc = error_set(err, EPROTO, "the daemon of '%s' does not name its processes; "
 				       "mount anew", volume);
 	}
@@ -52,7 +61,11 @@ static int wait_for_successor(const char *volume, const struct workers *before)
 	for (unsigned waited = 0; waited < WAIT_MS; waited += 50) {
 		struct workers now;
 
-		if (find_workers(volume, &now, NULL) == 0 && now.worker != before->worker) {
+		int rc = find_workers(volume, &now, NULL);
+
+		if (rc == 0 && now.refused != before->refused)
+			return refuse_text("not upgraded, the mount goes on: %s", now.error);
+		if (rc == 0 && now.worker != before->worker) {
 			printf("handed over from process %d to %d\n", (int)before->worker,
 			       (int)now.worker);
 			return EXIT_DONE;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fuse/image.h"
@@ -69,21 +70,78 @@ static json_t *spares_json(struct volume *v)
 	return array;
 }
 
-static json_t *status(const struct answering *a)
+/* ---- before it serves -------------------------------------------------------------- */
+
+static int64_t monotonic_ms(void)
 {
-	struct volume_status s;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+void answering_begin(struct answering *a, const struct options *options,
+		     const struct supervision *shared)
+{
+	a->options = options;
+	a->shared = shared;
+	a->supervisor = getppid();
+	a->since = monotonic_ms();
+	pthread_mutex_init(&a->lock, NULL);
+}
+
+void answering_waits(struct answering *a, const char *line)
+{
+	HOLD_LOCK(&a->lock);
+
+	snprintf(a->waits, sizeof(a->waits), "%s", line);
+}
+
+void answering_serves(struct answering *a, struct volume *volume)
+{
+	atomic_store(&a->volume, volume);
+}
+
+#define QUICK_MS 500 /* what a worker takes that has nothing to wait for */
+
+/* Requests wait, but do not fail; for longer than a moment that is a trouble. */
+static void add_waiting(struct answering *a, struct troubles *t)
+{
+	HOLD_LOCK(&a->lock);
+	char line[500];
+
+	if (!a->waits[0] && monotonic_ms() - a->since < QUICK_MS)
+		return;
+	snprintf(line, sizeof(line), "requests wait for a new worker: %s",
+		 a->waits[0] ? a->waits : "it is opening the volume; if that takes long, see the "
+					  "system's log");
+	trouble_add_line(t, VOLUME_FAILED, ON_MAIN, line);
+}
+
+/* As of a worker that serves: what it has not done yet is none. */
+static json_t *status(struct answering *a)
+{
+	struct volume *volume = atomic_load(&a->volume);
+	struct volume_status s = {.main_direct = true};
 	const char *device = getenv(SESSION_DEVICE);
 	char image[4200];
 
-	volume_status(a->volume, &s);
+	json_t *answer;
+
+	if (volume)
+		volume_status(volume, &s);
+	else
+		add_waiting(a, &s.troubles);
 	snprintf(image, sizeof(image), "%s/%s", a->options->mountpoint, IMAGE_NAME);
-	return json_pack("{s:b, s:i, s:i, s:s, s:s, s:s, s:b, s:b,"
+	answer = json_pack("{s:b, s:i, s:s, s:s, s:s, s:b, s:b,"
 			 " s:o, s:o, s:s, s:b, s:b, s:b, s:b, s:I, s:b,"
-			 " s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:I, s:b, s:I, s:o, s:s}",
-			 "ok", 1, "pid", getppid() == a->supervisor ? (int)a->supervisor : (int)getpid(), "worker_pid", (int)getpid(),
+			 " s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:I, s:b, s:I, s:o, s:s,"
+			 " s:I, s:o}",
+			 "ok", 1, "pid", getppid() == a->supervisor ? (int)a->supervisor : (int)getpid(),
 			 "version", REMAPFS_VERSION, "mountpoint", a->options->mountpoint, "image", image,
 			 "read_only", a->options->read_only, "no_remap", a->options->no_remap,
-			 "troubles", troubles_json(&s.troubles), "spares", spares_json(a->volume),
+			 "troubles", troubles_json(&s.troubles),
+			 "spares", volume ? spares_json(volume) : json_array(),
 			 "stuck", s.stuck, "main_failed", s.main_failed, "main_full", s.main_full,
 			 "flush_failed", s.flush_failed, "commit_failed", s.commit_failed,
 			 "slots_needed", (json_int_t)s.slots_needed, "main_direct", s.main_direct,
@@ -96,8 +154,14 @@ static json_t *status(const struct answering *a)
 			 "commit_error", s.commit_error ? errno_name(s.commit_error) : "",
 			 "misplaced", s.misplaced,
 			 "log_bytes", (json_int_t)s.log_bytes, "log_stuck", s.log_stuck,
-			 "worker_deaths", (json_int_t)a->worker_deaths, "scrub", scrub_status(a->volume),
-			 "device", device ? device : "");
+			 "worker_deaths", (json_int_t)a->shared->deaths,
+			 "scrub", volume ? scrub_status(volume) : json_null(),
+			 "device", device ? device : "",
+			 "upgrades_refused", (json_int_t)atomic_load(&a->shared->upgrades_refused),
+			 "upgrade_error", text_json(a->shared->upgrade_error));
+	if (volume)
+		json_object_set_new(answer, "worker_pid", json_integer(getpid()));
+	return answer;
 }
 
 static json_t *reload_faults(const struct answering *a)
@@ -231,6 +295,11 @@ static json_t *look(void *context, const char *command)
 
 static json_t *act(void *context, const char *command, json_t *request)
 {
+	struct answering *a = context;
+
+	if (!atomic_load(&a->volume))
+		return json_pack("{s:b, s:s}", "ok", 0, "error", "the next worker of the mount does not "
+				 "serve yet; see 'remapctl status', and try again");
 	if (strcmp(command, "reload-faults") == 0)
 		return reload_faults(context);
 	if (strcmp(command, "may-add-spare") == 0)

@@ -250,7 +250,8 @@ int main(int argc, char **argv)
 			printf("remapfs %s\n", REMAPFS_VERSION);
 		return fflush(stdout) == 0 ? EXIT_DONE : EXIT_SYSTEM;
 	}
-	code = p.options.worker ? worker_run(&p.options) : run(&p);
+	code = !p.options.worker ? run(&p)
+	       : p.options.probe ? worker_probe(&p.options) : worker_run(&p.options);
 	free(p.volume);
 	free(p.mountpoint);
 	return code;

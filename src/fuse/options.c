@@ -171,6 +171,9 @@ static int one_option(struct options *o, int c, char **argv, struct error *err)
 	case 'V':
 		o->version = true;
 		return 0;
+	case 'P':
+		o->probe = true;
+		return 0;
 	case 'W':
 		o->worker = optarg;
 		return 0;
@@ -213,7 +216,8 @@ int options_parse(int argc, char **argv, struct options *ret, struct error *err)
 	static const struct option longs[] = {
 		{"foreground", no_argument, NULL, 'f'}, {"debug", no_argument, NULL, 'd'},
 		{"options", required_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'}, {"worker", required_argument, NULL, 'W'}, {0},
+		{"version", no_argument, NULL, 'V'}, {"worker", required_argument, NULL, 'W'},
+		{"probe", no_argument, NULL, 'P'}, {0},
 	};
 	struct options o = {.threads = 32, .unconfined = REMAPFS_UNCONFINED,
 			    .helper = argc > 0 && is_helper(argv[0])};

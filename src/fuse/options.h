@@ -29,6 +29,7 @@ struct options {
 	unsigned isolation_ms; /* 0: the volume's default */
 	char mount[512];       /* what goes to the kernel as it is, ",a,b" */
 	char list[2048];       /* what of -o is ours, as it was given */
+	bool probe; /* with worker: see whether it could be one, and end */
 	const char *worker;    /* started by a supervisor: see supervision.h; or NULL */
 };
 

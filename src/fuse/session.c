@@ -114,6 +114,17 @@ void session_unmount_lazily(const struct session *s)
 		waitpid(child, NULL, 0);
 }
 
+bool session_pause(int fd, unsigned ms, enum session_end *ret)
+{
+	CLEANUP_CLOSE int signals = signal_source();
+	struct pollfd polls[] = {{.fd = fd}, {.fd = signals, .events = POLLIN}};
+
+	if (poll(polls, 2, (int)ms) <= 0)
+		return true;
+	*ret = polls[0].revents ? SESSION_GONE : SESSION_ASKED;
+	return false;
+}
+
 enum session_end session_wait(struct session *s)
 {
 	CLEANUP_CLOSE int signals = signal_source();

@@ -50,6 +50,12 @@ enum session_end {
 	SESSION_BROKEN, /* a thread could not serve; it has told why */
 };
 
+/*
+ * For a worker that cannot serve yet: lets ms pass. false: the mount of the descriptor fd
+ * is gone, or SIGTERM came, as *ret says.
+ */
+bool session_pause(int fd, unsigned ms, enum session_end *ret);
+
 /* Serves until one of these. */
 enum session_end session_wait(struct session *);
 

@@ -179,6 +179,15 @@ struct supervision *supervision_map(int fd, unsigned wait_ms)
 	return own < 0 ? NULL : map(own);
 }
 
+bool supervision_fits(int fd)
+{
+	struct supervision *at = map(fd);
+
+	if (at)
+		munmap(at, sizeof(*at));
+	return at;
+}
+
 int supervision_create(struct supervision **ret)
 {
 	static const struct supervision first = {.layout = SUPERVISION_LAYOUT,

@@ -42,7 +42,7 @@ enum former_end { FORMER_NONE, FORMER_HANDED_OVER, FORMER_DIED };
  * In memory that all of them map. After an upgrade, supervisor and worker may
  * be of different versions: the layout is part of what they agree on.
  */
-#define SUPERVISION_LAYOUT 2
+#define SUPERVISION_LAYOUT 3
 
 struct supervision {
 	uint32_t layout, bytes;
@@ -55,6 +55,9 @@ struct supervision {
 	uint32_t former_end;      /* enum former_end */
 	char former[64];          /* the same in words, for the history */
 	uint32_t deaths;          /* of workers */
+	/* Upgrades that were not made, and why the last one was not. */
+	atomic_uint upgrades_refused;
+	char upgrade_error[200];
 };
 
 /*
@@ -97,6 +100,8 @@ void inheritance_pass_on(const struct inheritance *, bool pass_on);
  * that has it mapped is alone.
  */
 struct supervision *supervision_map(int fd, unsigned wait_ms);
+/* Whether it has the layout that this program knows. */
+bool supervision_fits(int fd);
 /* Makes it. The descriptor, or -errno. */
 int supervision_create(struct supervision **ret);
 

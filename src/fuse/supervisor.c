@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,29 +24,48 @@
 #include "remapfs/volume.h"
 
 /*
- * A death weighs 1, or DEATH_UNBORN if the worker did not get as far as to
- * serve; SECONDS_A_DEATH of service take 1 off. So one that cannot start, or
- * that dies of the same request each time, is given up within minutes at most,
- * and one that is killed now and then never.
+ * Of a death by a fault of ours: it weighs 1, or DEATH_UNBORN if the worker did not get
+ * as far as to serve; SECONDS_A_DEATH of service take 1 off. So one that cannot start is
+ * given up in about half a minute, one that dies of the same request each time within
+ * minutes, and one that dies now and then never.
+ *
+ * One that was killed (SIGKILL) has no fault. The mount is given up when nobody has
+ * served it for UNSERVED_MS, and KILLS_MIN workers in a row were killed before they did.
+ *
+ * After one that did not serve the next one is started in a moment, which doubles from
+ * one to the next.
  */
 #define DEATHS_MAX 200
 #define DEATH_UNBORN 6
 #define SECONDS_A_DEATH 10
+#define UNSERVED_MS (10 * 60 * 1000)
+#define KILLS_MIN 30
+#define PAUSE_MS 100
+#define PAUSE_MAX_MS 1000
+
+#define PROBE_MS 10000 /* what a program may take to say that it could be a worker */
 
 struct supervisor {
 	const struct options *options;
-	const char *program; /* the file to start workers from */
+	const char *path; /* the file that an upgrade starts workers from */
+	int program;      /* what they are started from; it has served, or is this one */
+	int candidate;    /* of an upgrade: the next one is started from this; -1: none */
+	bool trying;      /* the worker is the first one of the candidate */
 	struct supervision *shared;
 	int shared_fd, volume_fd, signals;
 	struct volume_hold *hold; /* main and spares */
 	struct session *session;
 	void (*ready)(void); /* NULL once called */
 
-	pid_t worker, trial; /* 0: none */
+	pid_t worker, trial, probe; /* 0: none */
+	int64_t start_at;  /* when to start a worker; 0: there is one */
+	int64_t probe_end; /* when the probe is ended */
 	int ready_fd; /* of the worker; -1: it has told, or ended */
 	int up_fd;    /* of what it says of spares; -1: it has ended */
 	bool serving; /* the worker has told that it serves */
-	struct timespec served_since;
+	int64_t served_since;   /* by this worker */
+	int64_t unserved_since; /* when the last one that served had ended */
+	unsigned unborn;        /* how many since have ended */
 	double deaths;
 	bool handover;  /* was asked for, and is yet to be done */
 	unsigned asked; /* how often to end */
@@ -64,31 +84,51 @@ static bool list_members(const struct supervisor *s, struct inheritance *i)
 	return i->members;
 }
 
-/* Does not return. */
-static void exec_worker(const struct supervisor *s, int ready, int up) __attribute__((noreturn));
-static void exec_worker(const struct supervisor *s, int ready, int up)
+static int64_t monotonic_ms(void)
 {
-	struct inheritance fds = {.fuse = session_fd(s->session), .shared = s->shared_fd,
-				  .volume = s->volume_fd, .ready = ready, .up = up};
-	CLEANUP_FREE char *list = list_members(s, &fds) ? inheritance_write(&fds) : NULL;
-	const char *const argv[] = {"remapfs", "--worker", list, s->options->debug ? "-d" : "-f", "-o",
-				    s->options->list, "--", s->options->volume,
-				    s->options->mountpoint, NULL};
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+/* In a child. What it is started with must stay open, as for a script's interpreter. */
+static void exec_program(int program, const char *const *argv) __attribute__((noreturn));
+static void exec_program(int program, const char *const *argv)
+{
 	sigset_t kept;
 
-	if (!list)
-		_exit(EXIT_SYSTEM);
-	inheritance_pass_on(&fds, true);
 	/* What ends a worker stays blocked until it is ready for it. */
 	sigemptyset(&kept);
 	sigaddset(&kept, SIGTERM);
 	sigaddset(&kept, SIGINT);
 	sigaddset(&kept, SIGHUP);
 	sigprocmask(SIG_SETMASK, &kept, NULL);
-	execv(s->program, (char *const *)(uintptr_t)argv);
-	log_error("cannot start a worker from '%s': %s; put the program back", s->program,
-		  strerror(errno));
+	fcntl(program, F_SETFD, 0);
+	fexecve(program, (char *const *)(uintptr_t)argv, environ);
+	log_error("cannot start a worker: %s; put the program back", strerror(errno));
 	_exit(EXIT_SYSTEM);
+}
+
+/* In a child. With probe the program only says whether it could be a worker. */
+static void exec_worker(const struct supervisor *s, int program, int ready, int up, bool probe)
+	__attribute__((noreturn));
+static void exec_worker(const struct supervisor *s, int program, int ready, int up, bool probe)
+{
+	struct inheritance fds = {.fuse = session_fd(s->session), .shared = s->shared_fd,
+				  .volume = s->volume_fd, .ready = ready, .up = up};
+	CLEANUP_FREE char *list = list_members(s, &fds) ? inheritance_write(&fds) : NULL;
+	const char *const argv[] = {"remapfs", "--worker", list, s->options->debug ? "-d" : "-f", "-o",
+				    s->options->list, probe ? "--probe" : "--", s->options->volume,
+				    s->options->mountpoint, NULL};
+
+	if (!list)
+		_exit(EXIT_SYSTEM);
+	inheritance_pass_on(&fds, true);
+	/* A probe that never ends is killed, and must not hold what it does not use. */
+	if (probe)
+		fcntl(fds.fuse, F_SETFD, FD_CLOEXEC);
+	exec_program(program, argv);
 }
 
 /* Makes the channels to a worker: *ready and *up are its ends. */
@@ -126,9 +166,10 @@ static int start_worker(struct supervisor *s)
 
 	if (rc < 0)
 		return rc;
+	s->trying = s->candidate >= 0 && s->probe == 0;
 	s->worker = fork();
 	if (s->worker == 0)
-		exec_worker(s, ready, up);
+		exec_worker(s, s->trying ? s->candidate : s->program, ready, up, false);
 	if (s->worker < 0) {
 		rc = -errno;
 		s->worker = 0;
@@ -137,6 +178,7 @@ static int start_worker(struct supervisor *s)
 		return rc;
 	}
 	s->serving = false;
+	s->start_at = 0;
 	return 0;
 }
 
@@ -148,20 +190,11 @@ static void end_now(struct supervisor *s)
 		kill(s->worker, SIGKILL);
 	if (s->trial > 0)
 		kill(s->trial, SIGKILL);
+	s->start_at = 0;
 	session_unmount_lazily(s->session);
 }
 
 /* ---- its end ---------------------------------------------------------------------------------- */
-
-static double seconds_of_service(const struct supervisor *s)
-{
-	struct timespec now;
-
-	if (!s->serving)
-		return 0;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)(now.tv_sec - s->served_since.tv_sec);
-}
 
 static void describe_end(struct supervisor *s, int status)
 {
@@ -196,27 +229,105 @@ static void give_up(struct supervisor *s, const char *why)
 			  "on");
 }
 
-/* Whether a new worker may be tried after one that died. */
-static bool may_try_again(struct supervisor *s)
+static unsigned pause_ms(const struct supervisor *s)
 {
+	unsigned pause = PAUSE_MS;
+
+	for (unsigned i = 0; i < s->unborn && pause < PAUSE_MAX_MS; i++)
+		pause *= 2;
+	return s->unborn == 0 ? 0 : pause < PAUSE_MAX_MS ? pause : PAUSE_MAX_MS;
+}
+
+/* One has died, or none could be started: whether it is tried again. */
+static bool may_try_again(struct supervisor *s, bool killed)
+{
+	int64_t now = monotonic_ms();
+
 	if (!session_can_resend(s->shared)) {
 		give_up(s, "this kernel cannot hand its requests to another one (Linux 6.9 can)");
 		return false;
 	}
-	s->deaths -= seconds_of_service(s) / SECONDS_A_DEATH;
-	s->deaths = (s->deaths > 0 ? s->deaths : 0) + (s->serving ? 1 : DEATH_UNBORN);
-	if (s->deaths >= DEATHS_MAX) {
+	if (s->serving) {
+		s->deaths -= (double)(now - s->served_since) / 1000 / SECONDS_A_DEATH;
+		s->deaths = s->deaths > 0 ? s->deaths : 0;
+		s->unserved_since = now;
+	}
+	s->unborn = s->serving ? 0 : s->unborn + 1;
+	s->deaths += killed ? 0 : s->serving ? 1 : DEATH_UNBORN;
+	if (s->deaths >= DEATHS_MAX ||
+	    (s->unborn >= KILLS_MIN && now - s->unserved_since >= UNSERVED_MS)) {
 		give_up(s, "that happens again and again");
 		return false;
 	}
-	if (!s->serving) {
-		const struct timespec pause = {.tv_nsec = 200 * 1000000};
-
-		nanosleep(&pause, NULL);
-	}
 	/* What it served is accounted for: the next try may fail without a new worker. */
 	s->serving = false;
+	s->start_at = now + pause_ms(s);
 	return true;
+}
+
+/* Returns an exit code, or -1 to go on. */
+static int start_when_due(struct supervisor *s)
+{
+	int rc = s->start_at && monotonic_ms() >= s->start_at ? start_worker(s) : 0;
+
+	if (rc == 0)
+		return -1;
+	log_warning("another worker could not be started: %s; end other programs", strerror(-rc));
+	return may_try_again(s, false) ? -1 : EXIT_SYSTEM;
+}
+
+/* ---- another program ------------------------------------------------------------------ */
+
+/* Told to whoever asked for it, through the worker: remapctl upgrade. */
+static void refuse_upgrade(struct supervisor *s, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+static void refuse_upgrade(struct supervisor *s, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(s->shared->upgrade_error, sizeof(s->shared->upgrade_error), format, args);
+	va_end(args);
+	atomic_fetch_add(&s->shared->upgrades_refused, 1);
+	log_error("no upgrade: %s", s->shared->upgrade_error);
+	cleanup_close(&s->candidate);
+	s->candidate = -1;
+}
+
+/* One that does not start, or is no remapfs, would take the mount with it. */
+static void start_probe(struct supervisor *s)
+{
+	s->candidate = open(s->path, O_RDONLY | O_CLOEXEC);
+	if (s->candidate < 0) {
+		refuse_upgrade(s, "cannot open '%.100s': %s; put the program back", s->path,
+			       strerror(errno));
+		return;
+	}
+	s->probe = fork();
+	if (s->probe == 0)
+		exec_worker(s, s->candidate, s->shared_fd, s->shared_fd, true);
+	s->probe_end = monotonic_ms() + PROBE_MS;
+	if (s->probe > 0)
+		return;
+	s->probe = 0;
+	refuse_upgrade(s, "cannot start a process: %s; end other programs", strerror(errno));
+}
+
+static void probe_ended(struct supervisor *s, int status)
+{
+	s->probe = 0;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+		log_notice("handing over to a new worker");
+		if (s->worker > 0)
+			kill(s->worker, SIGTERM);
+	} else if (WIFEXITED(status)) {
+		refuse_upgrade(s, "'%.100s' is no program that can go on (it ended with code %d); "
+			       "install one that can, or unmount and mount anew", s->path,
+			       WEXITSTATUS(status));
+	} else {
+		refuse_upgrade(s, "'%.100s' does not start, or not in time (SIG%s); install one that "
+			       "does", s->path, sigabbrev_np(WTERMSIG(status)));
+	}
 }
 
 /*
@@ -267,11 +378,10 @@ static int trial_ended(struct supervisor *s, int status)
 /* One that is only beginning to serve is let begin: it would not end in order. */
 static void hand_over(struct supervisor *s)
 {
-	if (!s->handover || s->worker == 0 || !s->serving)
+	if (!s->handover || s->worker == 0 || !s->serving || s->probe)
 		return;
 	s->handover = false;
-	log_notice("handing over to a new worker");
-	kill(s->worker, SIGTERM);
+	start_probe(s);
 }
 
 /* The pipe of the worker has a word, or has been closed by its end. */
@@ -280,19 +390,26 @@ static void worker_ready(struct supervisor *s)
 	char word;
 
 	s->serving = read(s->ready_fd, &word, 1) == 1;
-	clock_gettime(CLOCK_MONOTONIC, &s->served_since);
+	s->served_since = monotonic_ms();
 	close_channel(&s->ready_fd);
 	if (s->serving && s->ready && s->trial == 0 && s->asked < 2)
 		start_trial(s);
 	if (s->serving && !s->ready)
 		notify_service("STATUS=serving; the worker before %s", s->shared->former);
+	if (s->serving && s->trying) {
+		close(s->program);
+		s->program = s->candidate;
+		s->candidate = -1;
+		s->trying = false;
+	}
 	hand_over(s);
 }
 
 /* Called when the worker has ended. Returns an exit code, or -1 to go on. */
 static int worker_ended(struct supervisor *s, int status)
 {
-	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1, rc;
+	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 
 	s->worker = 0;
 	if (s->ready_fd >= 0)
@@ -314,20 +431,20 @@ static int worker_ended(struct supervisor *s, int status)
 		return code < 0 ? EXIT_SYSTEM : code;
 	}
 	s->shared->former_end = code == EXIT_HANDOVER ? FORMER_HANDED_OVER : FORMER_DIED;
-	if (code != EXIT_HANDOVER) {
+	if (code == EXIT_HANDOVER) {
+		s->start_at = monotonic_ms();
+	} else if (s->trying) {
+		refuse_upgrade(s, "the worker of '%.80s' %s before it served; the former program goes "
+			       "on, install another one", s->path, s->shared->former);
+		s->start_at = monotonic_ms();
+	} else {
 		s->shared->deaths++;
 		log_warning("the worker %s: starting another one; if that happens again, report it with "
 			    "these messages", s->shared->former);
-		if (!may_try_again(s))
+		if (!may_try_again(s, killed))
 			return EXIT_SYSTEM;
 	}
 	notify_service("STATUS=the worker %s; starting another one", s->shared->former);
-	while ((rc = start_worker(s)) < 0) {
-		log_warning("another worker could not be started: %s; end other programs",
-			    strerror(-rc));
-		if (!may_try_again(s))
-			return EXIT_SYSTEM;
-	}
 	return -1;
 }
 
@@ -340,6 +457,8 @@ static int child_ended(struct supervisor *s)
 
 	if (s->trial > 0 && waitpid(s->trial, &status, WNOHANG) == s->trial)
 		code = trial_ended(s, status);
+	if (s->probe > 0 && waitpid(s->probe, &status, WNOHANG) == s->probe)
+		probe_ended(s, status);
 	if (code < 0 && s->worker > 0 && waitpid(s->worker, &status, WNOHANG) == s->worker)
 		code = worker_ended(s, status);
 	return code;
@@ -403,6 +522,24 @@ static int signal_source(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* Until something comes up, or the time for something has come; -1: no such time. */
+static int patience_ms(const struct supervisor *s)
+{
+	int64_t now = monotonic_ms(), until = s->start_at ? s->start_at : INT64_MAX;
+
+	if (s->probe && s->probe_end < until)
+		until = s->probe_end;
+	return until == INT64_MAX ? -1 : until > now ? (int)(until - now) : 0;
+}
+
+/* Without a worker nobody else learns that the mount has gone. */
+static int has_gone(void)
+{
+	log_error("unmounted while no worker served; nothing that was acknowledged is lost, mount "
+		  "anew");
+	return EXIT_SYSTEM;
+}
+
 static int supervise(struct supervisor *s)
 {
 	int code = -1;
@@ -410,17 +547,26 @@ static int supervise(struct supervisor *s)
 	while (code < 0) {
 		struct pollfd polls[] = {{.fd = s->signals, .events = POLLIN},
 					 {.fd = s->ready_fd, .events = POLLIN},
-					 {.fd = s->up_fd, .events = POLLIN}};
+					 {.fd = s->up_fd, .events = POLLIN},
+					 {.fd = s->worker ? -1 : session_fd(s->session)}};
 		struct signalfd_siginfo info;
 
-		if (poll(polls, 3, -1) < 0)
+		if (poll(polls, 4, patience_ms(s)) < 0)
 			continue;
 		if (polls[1].revents)
 			worker_ready(s);
 		if (polls[2].revents && !members_serve(s->up_fd, s->hold))
 			close_channel(&s->up_fd);
+		if (s->probe && monotonic_ms() >= s->probe_end)
+			kill(s->probe, SIGKILL);
 		if (read(s->signals, &info, sizeof(info)) == sizeof(info))
 			code = on_signal(s, &info);
+		if (code < 0 && s->worker == 0 && s->asked > 1)
+			code = s->code;
+		else if (code < 0 && s->worker == 0 && (polls[3].revents & POLLERR))
+			code = has_gone();
+		else if (code < 0)
+			code = start_when_due(s);
 	}
 	return code;
 }
@@ -440,14 +586,16 @@ static void confine(const struct options *options)
 int supervisor_run(const struct options *options, int volume_fd, void (*ready)(void))
 {
 	CLEANUP_FREE char *program = realpath("/proc/self/exe", NULL);
-	struct supervisor s = {.options = options, .program = program, .volume_fd = volume_fd,
-			       .ready = ready, .ready_fd = -1, .up_fd = -1};
+	struct supervisor s = {.options = options, .path = program, .volume_fd = volume_fd,
+			       .program = open("/proc/self/exe", O_RDONLY | O_CLOEXEC),
+			       .candidate = -1, .ready = ready, .ready_fd = -1, .up_fd = -1,
+			       .unserved_since = monotonic_ms()};
 	struct error err = {""};
 	int code = EXIT_MOUNT, rc;
 
 	s.shared_fd = program ? supervision_create(&s.shared) : -errno;
 	s.signals = signal_source();
-	if (s.shared_fd < 0 || s.signals < 0) {
+	if (s.shared_fd < 0 || s.signals < 0 || s.program < 0) {
 		log_error("cannot set up: %s; end other programs", strerror(errno));
 		return EXIT_SYSTEM;
 	}

@@ -4,7 +4,10 @@
  * SIGTERM, SIGINT, SIGHUP: unmounts; what is still open is served to its end,
  * or until a second such signal. A mount that lies under another one cannot be
  * unmounted: its worker ends in order at once, its users get ENOTCONN. SIGUSR2: the worker hands over to a new one,
- * started from the file that this program was started from (an upgrade).
+ * started from the file that this program was started from (an upgrade). That one is
+ * asked first whether it can; if it cannot, or its worker ends before it serves, the
+ * program that served before goes on. Otherwise workers are started from the program that
+ * served last, as it was when it was opened, whatever has become of its file.
  */
 #ifndef FUSE_SUPERVISOR_H
 #define FUSE_SUPERVISOR_H

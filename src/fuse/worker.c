@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -51,7 +52,7 @@ static int check_not_replaced(const struct worker *w, struct error *err)
 			 "move it back", w->options->volume);
 }
 
-static int open_volume(struct worker *w, struct error *err)
+static int open_volume(struct worker *w, bool *database_failed, struct error *err)
 {
 	char opener[200];
 	const struct volume_options o = {
@@ -61,6 +62,7 @@ static int open_volume(struct worker *w, struct error *err)
 		.lock_wait_ms = LOCK_WAIT_MS,
 		.locked = true,
 		.members = &w->members,
+		.database_failed = database_failed,
 		.flush_failed = &w->shared->flush_failed,
 		.opener = opener,
 	};
@@ -72,6 +74,7 @@ static int open_volume(struct worker *w, struct error *err)
 	w->members = (struct volume_members){w->inherited.members, w->inherited.count,
 					     members_joined, members_left, &w->inherited};
 	rc = check_not_replaced(w, err);
+	*database_failed = rc < 0;
 	rc = rc < 0 ? rc : volume_open(w->options->volume, &o, &w->image.volume, err);
 	if (rc < 0)
 		return rc;
@@ -157,15 +160,41 @@ static void tell_limits(const struct worker *w, const char *refused)
 			   "container, that allows it", w->unconfined);
 }
 
-static int start(struct worker *w, const char *refused, struct error *err)
+static int serve_control(struct worker *w, struct error *err)
 {
 	struct control_handler handler = answers(&w->answering);
+
+	return w->control ? 0 : control_serve(w->options->volume, &handler, &w->control, err);
+}
+
+#define DATABASE_RETRY_MS 1000
+
+/*
+ * A successor has users who wait for it already: what the database cannot do now is no
+ * reason to end their mount. It tries until that works, and tells so meanwhile; their
+ * requests stay in the kernel. -EINTR: *ret_ended says what came before.
+ */
+static int open_in_time(struct worker *w, enum session_end *ret_ended, struct error *err)
+{
+	bool successor = w->shared->former_end != FORMER_NONE, database_failed;
+	int rc = successor ? serve_control(w, err) : 0;
+
+	while (rc == 0 && (rc = open_volume(w, &database_failed, err)) < 0 && successor &&
+	       database_failed) {
+		log_warning("%s; until then the requests of the mount wait", err->text);
+		answering_waits(&w->answering, err->text);
+		rc = session_pause(w->inherited.fuse, DATABASE_RETRY_MS, ret_ended) ? 0 : -EINTR;
+	}
+	return rc;
+}
+
+static int start(struct worker *w, const char *refused, struct error *err)
+{
 	int rc = session_adopt(&w->image, w->options, w->inherited.fuse, w->shared, &w->session,
 			       err);
 
-	w->answering = (struct answering){w->image.volume, w->options, getppid(),
-					 w->shared->deaths};
-	rc = rc < 0 ? rc : control_serve(w->options->volume, &handler, &w->control, err);
+	rc = rc < 0 ? rc : serve_control(w, err);
+	answering_serves(&w->answering, w->image.volume);
 	rc = rc < 0 ? rc : session_start(w->session, w->options->threads, err);
 	if (rc < 0)
 		return rc;
@@ -186,9 +215,14 @@ static int serve(struct worker *w, struct error *err)
 	/* Before the first thread: some of it is inherited, not shared. */
 	survive(refused, sizeof(refused));
 	confine(w);
-	rc = open_volume(w, err);
-	if (rc < 0)
-		return EXIT_MOUNT;
+	answering_begin(&w->answering, w->options, w->shared);
+	rc = open_in_time(w, &ended, err);
+	if (rc < 0) {
+		control_stop(w->control);
+		return rc != -EINTR ? EXIT_MOUNT
+		       : ended == SESSION_GONE ? EXIT_UNCLEAN : EXIT_HANDOVER;
+	}
+	err->text[0] = 0;
 	rc = start(w, refused, err);
 	if (rc == 0)
 		ended = session_wait(w->session);
@@ -214,6 +248,18 @@ static bool map_shared(struct worker *w)
 	return w->shared;
 }
 
+int worker_probe(const struct options *options)
+{
+	struct inheritance fds;
+	bool fits;
+
+	if (!inheritance_read(options->worker, &fds))
+		return EXIT_USAGE;
+	fits = supervision_fits(fds.shared);
+	inheritance_clear(&fds);
+	return fits ? EXIT_DONE : EXIT_USAGE;
+}
+
 int worker_run(const struct options *options)
 {
 	struct worker w = {.options = options};
@@ -228,6 +274,7 @@ int worker_run(const struct options *options)
 	inheritance_pass_on(&w.inherited, false);
 	if (w.shared->background && w.shared->former_end != FORMER_NONE)
 		log_to_syslog();
+	prctl(PR_SET_NAME, "remapfs");
 	session_block_signals();
 	code = serve(&w, &err);
 	if (err.text[0])

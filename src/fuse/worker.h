@@ -11,4 +11,7 @@
  */
 int worker_run(const struct options *options);
 
+/* Whether this program could be the next worker: 0, or an exit code. Touches nothing. */
+int worker_probe(const struct options *);
+
 #endif

@@ -341,12 +341,23 @@ static void prepare(struct volume *v)
 	scrub_init(&v->scrub);
 }
 
+/* Passes rc, of something that the database was asked for, and tells of what may pass. */
+static int of_database(struct volume *v, int rc)
+{
+	bool passes = rc == -EBUSY || rc == -ENOSPC || rc == -EDQUOT || rc == -EFBIG || rc == -EIO ||
+		      rc == -EROFS || rc == -ENOENT || rc == -ESTALE;
+
+	if (passes && v->options.database_failed)
+		*v->options.database_failed = true;
+	return rc;
+}
+
 static int open_all(struct volume *v, const char *path, struct error *err)
 {
 	int rc;
 
 	prepare(v);
-	rc = open_store(v, path, err);
+	rc = of_database(v, open_store(v, path, err));
 	if (rc < 0)
 		return rc;
 	v->sector_size = store_volume(v->store)->sector_size;
@@ -356,13 +367,13 @@ static int open_all(struct volume *v, const char *path, struct error *err)
 	rc = v->options.parts || v->options.members ? 0 : check_apart(v, path, err);
 	rc = rc < 0 ? rc : open_main(v, err);
 	rc = rc < 0 ? rc : open_spares(v, err);
-	rc = rc < 0 ? rc : load_map(v, err);
-	rc = rc < 0 ? rc : scrub_load(v, err);
+	rc = rc < 0 ? rc : of_database(v, load_map(v, err));
+	rc = rc < 0 ? rc : of_database(v, scrub_load(v, err));
 	rc = rc < 0 ? rc : reconcile(v, err);
 	if (rc == 0)
 		tell_of_wiped_spares(v);
-	rc = rc < 0 ? rc : record_opening(v, v->options.opener, err);
-	if (rc == 0 && (rc = stamp_opening(v)) < 0)
+	rc = rc < 0 ? rc : of_database(v, record_opening(v, v->options.opener, err));
+	if (rc == 0 && (rc = of_database(v, stamp_opening(v))) < 0)
 		error_set(err, -rc, rc == -ENOMEM ? "out of memory; end other programs" : cannot_write,
 			  errno_name(-rc));
 	v->options.opener = NULL; /* the caller's, who may take it back now */

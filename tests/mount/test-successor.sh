@@ -1,8 +1,9 @@
 #!/bin/bash
 # What the next worker of a mount serves is what was mounted, whatever the names mean
 # by then: main and spares stay open, and claimed, from the mount to its end.
+LIMIT=400
 . "$(dirname "$0")/lib.sh"
-requires jq flock
+requires jq flock sqlite3
 [ "$(uname -r | awk -F. '{ print $1 * 1000 + $2 }')" -ge 6009 ] ||
   skip "this kernel ($(uname -r)) hands no requests to a successor: Linux 6.9 does"
 
@@ -82,4 +83,113 @@ pid=$(daemon_pid)
 image_unmount
 image_mount
 sector_read "$IMAGE" 100 8 | cmp - on-spare
+image_unmount
+
+say "upgrade to a program that cannot go on: it is asked first, and the mount lives"
+mkdir bin
+# Started from a path of its own, whose file may be replaced.
+cp "$BUILD/remapfs" bin/remapfs
+install_program() {
+  cat >bin/new
+  chmod +x bin/new
+  mv bin/new bin/remapfs
+}
+PATH=$SCRATCH/bin:$PATH image_mount
+worker=$(worker_pid)
+refused() { # REGEX
+  must_fail "not upgraded.*$1" bounded remapctl upgrade "$VOLUME"
+  sector_read "$IMAGE" 200 8 | cmp - on-main || fail "not served after that"
+}
+install_program <<<'not a program'
+refused 'remapfs'
+printf '#!/bin/sh\nexit 3\n' | install_program
+refused 'code 3'
+printf '#!/bin/sh\nexec sleep 100\n' | install_program
+refused 'in time'
+rm bin/remapfs
+refused 'cannot open'
+assert_eq "$(worker_pid)" "$worker" "worker"
+
+say "one that says it can, and then does not serve: the former program goes on"
+printf '#!/bin/sh\ncase "$*" in *--probe*) exit 0 ;; esac\nexit 7\n' | install_program
+refused 'code 7'
+[ "$(worker_pid)" != "$worker" ] || fail "the same worker"
+say "also when that one dies, whatever lies at its path by now"
+replace_worker
+sector_read "$IMAGE" 200 8 | cmp - on-main
+
+say "one that can"
+install_program <"$BUILD/remapfs"
+worker=$(worker_pid)
+bounded remapctl upgrade "$VOLUME" >/dev/null
+[ "$(worker_pid)" != "$worker" ] || fail "the same worker"
+rm bin/remapfs
+replace_worker
+sector_read "$IMAGE" 200 8 | cmp - on-main
+image_unmount
+
+say "80 workers killed in 40 s, before they serve"
+image_mount
+supervisor=$(daemon_pid)
+killed=0
+end=$((SECONDS + 40))
+while [ "$killed" -lt 80 ] && [ "$SECONDS" -lt "$end" ]; do
+  for worker in $(cat "/proc/$supervisor/task/$supervisor/children"); do
+    kill -9 "$worker" 2>/dev/null && killed=$((killed + 1))
+  done
+  sleep 0.05
+done
+echo "   $killed workers killed"
+sector_read "$IMAGE" 200 8 | cmp - on-main || fail "the mount ended"
+assert_eq "$(daemon_pid)" "$supervisor" "supervisor"
+
+say "a worker is killed while the database's lock is held: requests wait, and go on"
+lock_database() { # SECONDS
+  sqlite3 "$VOLUME" 'BEGIN IMMEDIATE;' ".shell touch locked; sleep $1" &
+  wait_for 10 test -e locked || fail "the shell does not lock"
+  rm locked
+}
+is_failed() {
+  [ "$(status_of .state)" = failed ] && status_of .trouble | grep -q "$1"
+}
+lock_database 25
+kill -9 "$(worker_pid)"
+started=$SECONDS
+noise waiting 8
+(BOUND=120 sector_write "$IMAGE" 300 8 <waiting && touch written) &
+writer=$!
+wait_for 2 is_failed 'requests wait' || fail "status says $(cat status.json)"
+wait_for 10 is_failed 'lock' || fail "status says $(cat status.json)"
+status_of .trouble
+[ ! -e written ] || fail "written by nobody"
+must_fail 'failed' bounded remapctl health "$VOLUME"
+wait "$writer" || fail "a request that waited failed"
+[ $((SECONDS - started)) -ge 20 ] || fail "the lock was not held: $((SECONDS - started)) s"
+sector_read "$IMAGE" 300 8 | cmp - waiting
+assert_eq "$(daemon_pid)" "$supervisor" "supervisor"
+[ "$(events gave_up)" = 0 ] || fail "given up"
+# A spare was given up, so it is not ok.
+is_served() {
+  ! is_failed .
+}
+wait_for 20 is_served || fail "state afterwards: $(cat status.json)"
+
+say "and while it is moved away"
+mv "$VOLUME" away
+kill -9 "$(tr -d ' ' <"/proc/$supervisor/task/$supervisor/children")"
+sleep 12
+process_ended "$supervisor" && fail "the mount ended"
+mv away "$VOLUME"
+sector_read "$IMAGE" 300 8 | cmp - waiting
+wait_for 20 is_served || fail "state afterwards: $(cat status.json)"
+
+say "unmounted while a worker waits for it"
+lock_database 20
+kill -9 "$(worker_pid)"
+wait_for 10 is_failed 'lock' || fail "status says $(cat status.json)"
+bounded umount -l "$MNT" 2>/dev/null || bounded fusermount3 -u -z "$MNT"
+wait_for 15 process_ended "$supervisor" || fail "remapfs does not end"
+wait
+image_mount
+sector_read "$IMAGE" 300 8 | cmp - waiting
 image_unmount
