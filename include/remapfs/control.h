@@ -17,7 +17,8 @@
  *   scrub          with action: start, pause, resume; and rate, below 0: the default, or
  *                  that which it has: see volume_scrub_start
  *
- * and {"ok": false, "error": "…"} otherwise.
+ * and {"ok": false, "error": "…"} otherwise. While something is carried out, blanks
+ * come before the answer.
  */
 #ifndef REMAPFS_CONTROL_H
 #define REMAPFS_CONTROL_H
@@ -29,8 +30,15 @@
 /* The longest request, bytes, without its newline. */
 #define CONTROL_REQUEST_MAX 65536u
 
-/* How long control_ask waits, and a server for a client that stalls. */
+/*
+ * The bound of every command: how long a client waits for a daemon that shows no sign of
+ * life, and a server for a client that stalls.
+ */
 #define CONTROL_WAIT_MS 5000
+/* So often a server shows one to a client for whom it carries something out. */
+#define CONTROL_BEAT_MS 1000
+/* How long a client waits for that. */
+#define CONTROL_ACT_MS 60000
 
 struct control_server;
 
@@ -63,14 +71,15 @@ void control_stop(struct control_server *);
 /*
  * Asks the daemon of a volume. 0: *ret_answer is a new reference; -ENOENT or
  * -ECONNREFUSED: no daemon runs; -EACCES; -ETIMEDOUT: none within
- * CONTROL_WAIT_MS; -EPROTO: not an answer; -EREMOTEIO: the daemon refused (err
+ * CONTROL_WAIT_MS, or its process is stopped, which is found out within a second; -EPROTO: not an answer; -EREMOTEIO: the daemon refused (err
  * says why).
  */
 int control_ask(const char *volume_path, const char *command, json_t **ret_answer,
 		struct error *err);
 /*
  * The same with a request of more than a command, which stays the caller's, and
- * another wait. -ETIMEDOUT: it may yet be carried out. -EMSGSIZE: the request
+ * another wait, as long as the daemon shows that it is alive: see CONTROL_WAIT_MS.
+ * -ETIMEDOUT: it may yet be carried out. -EMSGSIZE: the request
  * is longer than CONTROL_REQUEST_MAX.
  */
 int control_request(const char *volume_path, const json_t *request, unsigned wait_ms,

@@ -7,7 +7,8 @@
  * many threads at once; what overlapping concurrent calls leave behind is the
  * caller's to prevent. They return 0 or a negative errno:
  *
- *   media errors   see errno_is_media: about these sectors
+ *   media errors   see errno_is_media: maybe about these sectors. ETIMEDOUT of the
+ *                  kernel is ETIME here
  *   -ENODEV        the device is gone: removed, or shorter than it was when it was
  *                  opened. A file that was seen so stays so, even if it is made longer
  *   -EOPNOTSUPP    discard, zero: the device cannot; write zeros instead
@@ -19,6 +20,7 @@
 #include "remapfs/error.h"
 #include "remapfs/extent.h"
 
+#include <errno.h>
 #include <stddef.h>
 
 struct geometry {
@@ -74,14 +76,23 @@ struct device {
 	bool waits; /* RWF_NOWAIT is not known there; for the thread that has the device_queue */
 };
 
+/*
+ * A time that ran out is one error, whichever of its two names the kernel has for it:
+ * ETIMEDOUT is what the engine calls what it did not try.
+ */
+static inline int device_error(int rc)
+{
+	return rc == -ETIMEDOUT ? -ETIME : rc;
+}
+
 static inline int device_read(struct device *d, void *buf, size_t length, uint64_t offset)
 {
-	return d->ops->read(d, buf, length, offset);
+	return device_error(d->ops->read(d, buf, length, offset));
 }
 
 static inline int device_write(struct device *d, const void *buf, size_t length, uint64_t offset)
 {
-	return d->ops->write(d, buf, length, offset);
+	return device_error(d->ops->write(d, buf, length, offset));
 }
 
 static inline int device_flush(struct device *d)

@@ -39,10 +39,11 @@ const char *errno_name(int code);
 int errno_from_name(const char *name);
 
 /*
- * Whether code (positive) speaks of the sectors asked for, not of the device:
+ * Whether code (positive) may speak of the sectors asked for, not of the device:
  * EIO, ENODATA (SCSI medium error through O_DIRECT), EREMOTEIO (SCSI target
- * error), EILSEQ (integrity). Everything else is about the device, the file
- * system below it, or us, and must never move a sector. Contract 7.
+ * error), EILSEQ (integrity), ETIME (the time for these sectors ran out). Whether it
+ * does is asked of the device elsewhere. Everything else is about the device, the
+ * file system below it, or us, and must never move a sector. Contract 7.
  */
 _Bool errno_is_media(int code);
 

@@ -88,5 +88,5 @@ int errno_from_name(const char *name)
 
 _Bool errno_is_media(int code)
 {
-	return code == EIO || code == ENODATA || code == EREMOTEIO || code == EILSEQ;
+	return code == EIO || code == ENODATA || code == EREMOTEIO || code == EILSEQ || code == ETIME;
 }

@@ -1,4 +1,7 @@
-/* The asking side. Whatever the daemon does, control_ask ends within its wait. */
+/*
+ * The asking side. Whatever the daemon does, control_ask ends within its wait. The one
+ * bound is that of silence: a daemon that carries something out shows that it is alive.
+ */
 #include "remapfs/control.h"
 
 #include "control/address.h"
@@ -37,9 +40,8 @@ static int unreachable(const char *volume_path, int code, struct error *err)
 				 volume_path);
 	case ETIMEDOUT:
 		return error_set(err, code,
-				 "the daemon of %.200s did not answer in time; see what it waits "
-				 "for in the system log",
-				 volume_path);
+				 "the daemon of %.200s does not answer within %d s; see what it waits "
+				 "for in the system log", volume_path, CONTROL_WAIT_MS / 1000);
 	case EMSGSIZE:
 		return error_set(err, code, "the request is too long; ask for less at a time");
 	case ECONNRESET:
@@ -156,6 +158,45 @@ static int make_room(struct answer *answer)
 	return 0;
 }
 
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* The process that listens, if it is stopped (kill -STOP, a debugger); otherwise 0. */
+static int stopped_listener(int fd)
+{
+	struct ucred peer;
+	socklen_t length = sizeof(peer);
+	CLEANUP_FREE char *line = NULL;
+	char path[40];
+	size_t room = 0;
+	bool stopped = false;
+	FILE *status;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)peer.pid);
+	status = fopen(path, "re");
+	while (status && getline(&line, &room, status) > 0)
+		stopped |= strncmp(line, "State:\tT", 8) == 0 || strncmp(line, "State:\tt", 8) == 0;
+	if (status)
+		fclose(status);
+	return stopped ? (int)peer.pid : 0;
+}
+
+/* Does not go on waiting for one that is stopped. */
+static int wait_for_sign(int fd, int64_t deadline)
+{
+	int64_t silent = earlier(deadline, control_now() + CONTROL_WAIT_MS);
+	int rc;
+
+	do
+		rc = wait_for(fd, POLLIN, earlier(silent, control_now() + CONTROL_BEAT_MS / 2));
+	while (rc == -ETIMEDOUT && control_left(silent) && !stopped_listener(fd));
+	return rc;
+}
+
 /* Everything up to the end of the connection. */
 static int receive(int fd, struct answer *answer, int64_t deadline)
 {
@@ -164,7 +205,7 @@ static int receive(int fd, struct answer *answer, int64_t deadline)
 		ssize_t n;
 
 		if (!rc)
-			rc = wait_for(fd, POLLIN, deadline);
+			rc = wait_for_sign(fd, deadline);
 		if (rc)
 			return rc;
 		n = recv(fd, answer->text + answer->length, answer->room - answer->length, 0);
@@ -228,17 +269,22 @@ int control_request_with(const char *volume_path, const json_t *request, int des
 			 unsigned wait_ms, json_t **ret_answer, struct error *err)
 {
 	int64_t deadline = control_now() + wait_ms;
-	CLEANUP_CLOSE int fd = connect_to(volume_path, deadline, err);
+	/* One that takes the request shows a sign of life. */
+	int64_t soon = earlier(deadline, control_now() + CONTROL_WAIT_MS);
+	CLEANUP_CLOSE int fd = connect_to(volume_path, soon, err);
 	struct answer answer = {0};
-	int rc;
+	int rc, stopped;
 
 	if (fd < 0)
 		return fd;
-	rc = send_request(fd, request, descriptor, deadline);
+	rc = send_request(fd, request, descriptor, soon);
 	if (!rc)
 		rc = receive(fd, &answer, deadline);
 	if (!rc)
 		rc = understand(&answer, ret_answer, err);
+	else if (rc == -ETIMEDOUT && (stopped = stopped_listener(fd)))
+		rc = error_set(err, ETIMEDOUT, "the daemon of %.200s is stopped (process %d) and does not "
+			       "answer; let it go on: 'kill -CONT %d'", volume_path, stopped, stopped);
 	else
 		rc = unreachable(volume_path, -rc, err);
 	free(answer.text);

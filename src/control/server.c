@@ -127,6 +127,7 @@ static bool give_order(struct control_server *server, struct client *client, con
 	}
 	*order = (struct order){.client = client, .request = request, .command = command};
 	client->stage = ACTING;
+	client->deadline = control_now() + CONTROL_BEAT_MS;
 	while (*end)
 		end = &(*end)->next;
 	*end = order;
@@ -203,6 +204,16 @@ static void read_some(struct control_server *server, struct client *client)
 		return;
 	/* Without its newline it was cut off, and is not answered as if whole. */
 	understand(server, client, newline ? (size_t)(newline - client->request) : 0);
+}
+
+/*
+ * A client that waits is shown that somebody is there: a blank, which JSON allows before
+ * the answer. Whether it still listens does not matter, the order is carried out.
+ */
+static void beat(struct client *client)
+{
+	send(client->fd, " ", 1, MSG_NOSIGNAL);
+	client->deadline = control_now() + CONTROL_BEAT_MS;
 }
 
 /* ---- what takes its time ------------------------------------------------------ */
@@ -302,11 +313,11 @@ static int prepare(const struct control_server *server, struct pollfd *polls)
 	polls[POLL_WAKE] = (struct pollfd){.fd = server->wake, .events = POLLIN};
 	for (size_t i = 0; i < CLIENTS; i++) {
 		const struct client *client = &server->clients[i];
-		bool idle = client->fd < 0 || client->stage == ACTING;
+		bool idle = client->fd < 0, waits = !idle && client->stage == ACTING;
 		int left = control_left(client->deadline);
 
 		polls[POLL_CLIENTS + i] = (struct pollfd){
-		    .fd = idle ? -1 : client->fd,
+		    .fd = idle || waits ? -1 : client->fd,
 		    .events = client->stage == WRITING ? POLLOUT : POLLIN,
 		};
 		full &= client->fd >= 0;
@@ -320,8 +331,13 @@ static int prepare(const struct control_server *server, struct pollfd *polls)
 
 static void serve_client(struct control_server *server, struct client *client, short events)
 {
-	if (client->fd < 0 || client->stage == ACTING)
+	if (client->fd < 0)
 		return;
+	if (client->stage == ACTING) {
+		if (!control_left(client->deadline))
+			beat(client);
+		return;
+	}
 	if (!control_left(client->deadline))
 		drop(client); /* also one that is busy: it had its time */
 	else if (events && client->stage == WRITING)

@@ -297,7 +297,7 @@ static int detach_image(const char *argument)
 	size_t count = 0;
 	int rc = find_image(argument, &image, &err);
 
-	if (rc && find_dead_image(argument, &dead))
+	if (rc && rc != -ETIMEDOUT && find_dead_image(argument, &dead))
 		rc = set_path(&image, dead.image, "", &err);
 	else if (image.not_mounted)
 		return refuse_not_mounted(argument);

@@ -11,7 +11,6 @@
 
 /* Of one request: 30 KiB of numbers at most. */
 #define RANGES_MAX 1000
-#define DAEMON_WAIT_MS 60000
 /* A worker that died has a successor by then. */
 #define SUCCESSOR_MS 10000
 #define RETRY_MS 300
@@ -49,7 +48,7 @@ static int ask_once(const struct move *m, const struct sector_range *ranges, siz
 		    struct volume_progress *ret, struct error *err)
 {
 	json_t *request = request_of(m, ranges, count), *answer = NULL;
-	int rc = request ? control_request(m->path, request, DAEMON_WAIT_MS, &answer, err)
+	int rc = request ? control_request(m->path, request, CONTROL_ACT_MS, &answer, err)
 			 : error_set(err, ENOMEM, "not enough memory; end other programs");
 
 	json_decref(request);

@@ -13,8 +13,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* What a daemon may take for it: a commit waits for who holds the database's lock. */
-#define DAEMON_WAIT_MS 60000
 #define POLL_MS 300
 /* So many polls without an answer may be a worker that is being replaced. */
 #define SILENT_POLLS 50
@@ -261,7 +259,7 @@ static int wait_for_end(struct scrubbing *s)
 		if (rc == 0 && now.scrub.state != SCRUB_RUNNING)
 			return end_of_waiting(s, &now);
 		silent_for = rc == 0 && served ? 0 : silent_for + 1;
-		if (silent_for > SILENT_POLLS)
+		if (silent_for > SILENT_POLLS || rc == -ETIMEDOUT)
 			return silent(s, &err);
 		if (silent_for ? !progress_pause(POLL_MS) : !show(s, &now))
 			return refuse_text("interrupted; the scrub goes on %s", s->volume
@@ -319,7 +317,7 @@ static int act(struct scrubbing *s)
 				    rate);
 	json_t *answer = NULL;
 	struct error err = {0};
-	int rc = request ? control_request(s->path, request, DAEMON_WAIT_MS, &answer, &err)
+	int rc = request ? control_request(s->path, request, CONTROL_ACT_MS, &answer, &err)
 			 : error_set(&err, ENOMEM, "needs more memory than there is; end other programs");
 
 	json_decref(request);

@@ -17,8 +17,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What a daemon may take for it: a commit waits for who holds the database's lock. */
-#define DAEMON_WAIT_MS 60000
 #define POLL_MS 300
 /* A spare that is stuck for so many polls is told to be. */
 #define STUCK_POLLS 10
@@ -32,7 +30,7 @@ static bool is_no_daemon(int rc)
 static int ask(const char *volume, json_t *request, int fd, struct error *err)
 {
 	json_t *answer = NULL;
-	int rc = request ? control_request_with(volume, request, fd, DAEMON_WAIT_MS, &answer, err)
+	int rc = request ? control_request_with(volume, request, fd, CONTROL_ACT_MS, &answer, err)
 			 : error_set(err, EINVAL, "the path is no UTF-8; give the spare another name");
 
 	json_decref(request);
@@ -99,9 +97,10 @@ static int check_not_inside(const char *volume, const char *path, struct error *
 	json_t *answer = NULL;
 	const char *at;
 	bool inside;
+	int rc = control_ask(volume, "status", &answer, err);
 
-	if (control_ask(volume, "status", &answer, NULL) < 0)
-		return 0; /* not mounted, or what is to be said of it comes later */
+	if (rc < 0)
+		return is_no_daemon(rc) ? 0 : rc;
 	at = json_string_value(json_object_get(answer, "image"));
 	inside = at && disks_of(at, &image) == 0 && disks_for(path, &spare) == 0 &&
 		 disks_compare(&spare, &image) == DISKS_SHARED;

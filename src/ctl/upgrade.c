@@ -53,12 +53,21 @@ static int find_workers(const char *volume, struct workers *ret, struct error *e
 	return rc;
 }
 
+static time_t seconds_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
 /* Waits for a worker that is not the former one. */
 static int wait_for_successor(const char *volume, const struct workers *before)
 {
 	const struct timespec pause = {.tv_nsec = 50 * 1000000};
+	time_t end = seconds_now() + WAIT_MS / 1000;
 
-	for (unsigned waited = 0; waited < WAIT_MS; waited += 50) {
+	while (seconds_now() < end) {
 		struct workers now;
 
 		int rc = find_workers(volume, &now, NULL);

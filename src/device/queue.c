@@ -160,7 +160,7 @@ static void come_back(struct queued_io *io, long result)
 		wait_where_needed(io);
 		io->result = -EAGAIN;
 	} else {
-		io->result = d->ops->queued->outcome(d, io->write, io->length, result);
+		io->result = device_error(d->ops->queued->outcome(d, io->write, io->length, result));
 	}
 }
 

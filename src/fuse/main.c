@@ -111,8 +111,11 @@ static int check_not_running(const char *volume, struct error *err)
 
 	for (unsigned waited = 0; !mounted && waited < LOCK_WAIT_MS; waited += 50) {
 		json_t *answer = NULL;
+		int rc = control_ask(volume, "status", &answer, err);
 
-		if (control_ask(volume, "status", &answer, NULL) < 0) {
+		if (rc == -ETIMEDOUT)
+			return rc;
+		if (rc < 0) {
 			err->text[0] = 0;
 			return 0;
 		}

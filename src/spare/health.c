@@ -79,24 +79,34 @@ static bool is_as_it_was(struct spare *s)
 	       superblock_check(s->device, copy_offset(s, s->older), true) == 0;
 }
 
-/* Where a write found no room there is some now: tried in that slot, which is free. */
-static bool has_room(struct spare *s)
+/* Zeros can be written to the slot, if it is free. */
+static bool takes_zeros(struct spare *s, slot_t slot, const void *zeros)
 {
-	slot_t slot = atomic_load(&s->no_room_at);
 	uint32_t size = s->identity.sector_size;
-	CLEANUP_FREE void *zeros = NULL;
 	int rc;
 
-	if (slot == NO_SLOT_KNOWN || spare_take(s, slot, 1) < 0)
+	if (spare_take(s, slot, 1) < 0)
 		return true;
-	rc = posix_memalign(&zeros, SPARE_BLOCK, size) ? -ENOMEM : 0;
-	if (rc == 0) {
-		memset(zeros, 0, size);
-		rc = device_write(s->device, zeros, size, s->layout.slots_offset + slot * size);
-		atomic_store(&s->dirty, true);
-	}
+	rc = device_write(s->device, zeros, size, s->layout.slots_offset + slot * size);
+	atomic_store(&s->dirty, true);
 	spare_release(s, slot, 1);
 	return rc == 0;
+}
+
+/* Where a write found no room there is some now, in each of its slots. */
+static bool has_room(struct spare *s)
+{
+	slot_t first = atomic_load(&s->no_room_at);
+	uint64_t left = first == NO_SLOT_KNOWN ? 0 : atomic_load(&s->no_room_count);
+	CLEANUP_FREE void *zeros = NULL;
+
+	if (posix_memalign(&zeros, SPARE_BLOCK, s->identity.sector_size) != 0)
+		return false;
+	memset(zeros, 0, s->identity.sector_size);
+	while (left > 0)
+		if (!takes_zeros(s, first + --left, zeros))
+			return false;
+	return true;
 }
 
 bool spare_recover(struct spare *s)

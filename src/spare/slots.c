@@ -329,8 +329,10 @@ int spare_write(struct spare *s, const void *buf, slot_t first, uint64_t count)
 
 	/* After the write: a flush that begins once this returned must see it. */
 	atomic_store(&s->dirty, true);
-	if (rc == -ENOSPC || rc == -EDQUOT)
+	if (rc == -ENOSPC || rc == -EDQUOT) {
+		atomic_store(&s->no_room_count, count);
 		atomic_store(&s->no_room_at, first);
+	}
 	return rc;
 }
 

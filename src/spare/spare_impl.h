@@ -27,6 +27,7 @@ struct spare {
 	_Atomic(enum spare_health) least; /* what it does not get better than */
 	_Atomic(int) error;               /* positive errno: why */
 	_Atomic(slot_t) no_room_at;       /* where a write found none; NO_SLOT_KNOWN */
+	_Atomic(uint64_t) no_room_count;  /* for so many slots */
 	atomic_bool held; /* nothing is confirmed any more */
 	_Atomic(enum spare_state) state;
 	atomic_bool dirty;        /* written since the last flush began */

@@ -388,6 +388,7 @@ void spare_works(struct volume *v, struct spare *spare)
 	struct event event = {.kind = EVENT_DEVICE_WORKS, .spare = spare_id(spare),
 			      .detail = "the spare is as it was, and does what is asked again"};
 
+	atomic_store(&v->slots_needed, 0);
 	log_notice("spare %u '%.200s' does what is asked again", spare_id(spare), spare_path(spare));
 	tell(v, &event);
 }

@@ -119,7 +119,7 @@ static void main_flaps(int error, unsigned calls)
 
 static void what_is_away_for_a_moment_is_not_lost(void **state)
 {
-	static const int errors[] = {EIO, ENODATA, EREMOTEIO, EILSEQ, ENXIO, ENODEV, ETIMEDOUT};
+	static const int errors[] = {EIO, ENODATA, EREMOTEIO, EILSEQ, ENXIO, ENODEV, ETIME, ETIMEDOUT};
 
 	(void)state;
 	assert_written(100, 8, 1);
@@ -133,7 +133,7 @@ static void what_is_away_for_a_moment_is_not_lost(void **state)
 
 static void every_media_error_is_of_the_sector(void **state)
 {
-	static const int errors[] = {EIO, ENODATA, EREMOTEIO, EILSEQ};
+	static const int errors[] = {EIO, ENODATA, EREMOTEIO, EILSEQ, ETIME, ETIMEDOUT};
 
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(errors); i++) {
@@ -154,7 +154,7 @@ static void every_media_error_is_of_the_sector(void **state)
 
 static void every_other_error_is_of_main(void **state)
 {
-	static const int errors[] = {ENXIO, ENODEV, ETIMEDOUT, EROFS, EINVAL, ENOLINK, ESTALE};
+	static const int errors[] = {ENXIO, ENODEV, EROFS, EINVAL, ENOLINK, ESTALE};
 
 	(void)state;
 	assert_written(1000, 64, 1);
