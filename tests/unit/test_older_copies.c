@@ -295,6 +295,32 @@ static void a_copy_from_before_a_successor(void **state)
 	put_back_and_try("copy", "spare1");
 }
 
+/* A round of commits of which no row is left: the sector goes back to main. */
+static void copy_overwrite_and_unmap(void)
+{
+	const struct sector_range one = {2000, 1};
+	struct volume_progress done;
+
+	copy_file("spare1", "copy");
+	assert_written(100, 1, 7);
+	assert_written(2000, 1, 8);
+	assert_int_equal(volume_unmap(volume, &one, 1, 0, &done, &err), 0);
+	assert_counts(4, 0);
+}
+
+/* Its table lacks nothing: only how far it had confirmed tells. */
+static void a_copy_of_which_no_row_tells(void **state)
+{
+	(void)state;
+	begin();
+	assert_written(100, 4, 1);
+	close_volume();
+	add_fault((struct fault){.spare = ON_MAIN, .start = 2000, .count = 1, .on = FAULT_ON_WRITE,
+				 .error = EIO, .life = FAULT_TIMES, .times = 1});
+	crash_after(copy_overwrite_and_unmap);
+	put_back_and_try("copy", "spare1");
+}
+
 /* docs/guarantees.md names this one: it is taken, and must not hold anything else. */
 static void a_copy_of_the_last_round(void **state)
 {
@@ -487,6 +513,7 @@ int main(void)
 		TEST(a_copy_that_lacks_many),
 		TEST(a_copy_from_before_a_crash),
 		TEST(a_copy_from_before_a_successor),
+		TEST(a_copy_of_which_no_row_tells),
 		TEST(a_copy_of_the_last_round),
 		TEST(a_mixed_copy),
 		TEST(a_table_lost_after_an_orderly_end),
