@@ -412,6 +412,37 @@ static void no_slot_has_two_owners(void **state)
 	spare_close(shared);
 }
 
+/* A flush that begins while a write is under way does not cover it. */
+static const struct device_ops *ram_ops;
+static struct spare *flushed_meanwhile;
+
+static int write_after_a_flush(struct device *d, const void *buf, size_t length, uint64_t offset)
+{
+	assert_int_equal(spare_flush(flushed_meanwhile), 0);
+	return ram_ops->write(d, buf, length, offset);
+}
+
+static void a_write_is_flushed_by_what_begins_after_it(void **state)
+{
+	struct spare *s = open_formatted(&identity);
+	struct device_ops ops = *ram->device.ops;
+	uint8_t sector[512] = {1};
+	unsigned flushes;
+
+	(void)state;
+	assert_int_equal(spare_flush(s), 0);
+	ram_ops = ram->device.ops;
+	ops.write = write_after_a_flush;
+	flushed_meanwhile = s;
+	ram->device.ops = &ops;
+	assert_int_equal(spare_write(s, sector, 0, 1), 0);
+	ram->device.ops = ram_ops;
+	flushes = ram->calls[RAM_FLUSH];
+	assert_int_equal(spare_flush(s), 0);
+	assert_int_equal(ram->calls[RAM_FLUSH], flushes + 1);
+	spare_close(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -431,6 +462,7 @@ int main(void)
 		cmocka_unit_test(groups_share_a_table_sector),
 		cmocka_unit_test(table_errors_are_told_and_not_remembered),
 		cmocka_unit_test(no_slot_has_two_owners),
+		cmocka_unit_test(a_write_is_flushed_by_what_begins_after_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -260,6 +260,21 @@ static void a_slot_is_confirmed_before_it_is_overwritten(void **state)
 	assert_read(100, 1, 2);
 }
 
+/* One extent of slots that were filled in two rounds: only the first is confirmed. */
+static void all_slots_of_an_extent_are_confirmed(void **state)
+{
+	(void)state;
+	bad_sectors(100, 10, FAULT_ON_WRITE);
+	assert_written(100, 1, 1);
+	assert_written(101, 1, 1);
+	assert_int_equal(map_get(volume->map, 100, 2).count, 2);
+	assert_false(slot_unconfirmed(100));
+	assert_true(slot_unconfirmed(101));
+	assert_written(100, 2, 2);
+	assert_false(slot_unconfirmed(101));
+	assert_true(on_medium(spare_device(first_spare())) >= sequence_of(101));
+}
+
 /* It cannot be had: the slot keeps what it has, the sector moves. */
 static void a_slot_that_cannot_be_confirmed_is_left(void **state)
 {
@@ -389,6 +404,7 @@ int main(void)
 		cmocka_unit_test(being_asked_does_not_set_it_back),
 		TEST(rounds_confirm_those_before),
 		TEST(a_slot_is_confirmed_before_it_is_overwritten),
+		TEST(all_slots_of_an_extent_are_confirmed),
 		TEST(a_slot_that_cannot_be_confirmed_is_left),
 		TEST(what_was_not_recorded_is_not_confirmed),
 		TEST(a_cure_waits_until_that_is_cleared),

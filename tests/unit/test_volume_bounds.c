@@ -85,6 +85,19 @@ static void a_read_over_slow_sectors(void **state)
 	assert_read(4096, 2048, 7);
 }
 
+/* The last half is one sector, and there is no time left to try it. */
+static void a_read_that_has_no_time_for_the_last_sector(void **state)
+{
+	(void)state;
+	assert_written(4096, 2, 7);
+	open_impatient(3 * ATTEMPT_MS / 2);
+	slow_sectors(4096, 1, FAULT_ON_READ, ATTEMPT_MS);
+	assert_int_equal(read_sectors_of(4096, 2, 7), -EIO);
+	clear_faults();
+	assert_read(4097, 1, 7);
+	assert_counts(0, 1);
+}
+
 /* Pending and good sectors in turn: every one is an extent. */
 static void a_write_over_slow_cures(void **state)
 {
@@ -363,6 +376,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_write_over_slow_sectors),
 		TEST(a_read_over_slow_sectors),
+		TEST(a_read_that_has_no_time_for_the_last_sector),
 		TEST(a_write_over_slow_cures),
 		TEST_4096(zeroing_a_slow_range),
 		TEST_4096(discarding_a_slow_range),

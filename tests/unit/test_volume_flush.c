@@ -41,6 +41,19 @@ static int slow_flush(const char *name, enum device_call call, sector_t start, u
 	return name[0] == 'm' ? atomic_load(&answer) : 0;
 }
 
+/* As the kernel has it: the first flush of main fails, and the next knows nothing of it. */
+static int first_fails(const char *name, enum device_call call, sector_t start, uint64_t count)
+{
+	(void)start;
+	(void)count;
+	if (call != CALL_FLUSH || name[0] != 'm' || atomic_fetch_add(&main_flushes, 1) > 0)
+		return 0;
+	atomic_fetch_add(&flushing, 1);
+	pause_for(5 * FLUSH_MS);
+	atomic_fetch_sub(&flushing, 1);
+	return -EIO;
+}
+
 static void open_slow(void)
 {
 	open_with_rule(slow_flush, (struct volume_options){0});
@@ -140,10 +153,35 @@ static void a_flush_from_before_the_call_serves_nobody(void **state)
 	assert_int_equal(atomic_load(&main_flushes), 3);
 }
 
+static void close_failed(void)
+{
+	struct volume *v = volume;
+
+	set_rule(NULL);
+	volume = NULL;
+	assert_true(volume_close(v) < 0);
+}
+
+/* Whoever calls while a flush fails must not have a success from the one after it. */
+static void a_flush_that_fails_is_not_overtaken(void **state)
+{
+	pthread_t first;
+	void *rc;
+
+	(void)state;
+	open_with_rule(first_fails, (struct volume_options){0});
+	atomic_store(&main_flushes, 0);
+	assert_written(10, 1, 1);
+	assert_int_equal(pthread_create(&first, NULL, flush, NULL), 0);
+	wait_for_a_flush();
+	assert_int_equal(volume_flush(volume), -EIO);
+	pthread_join(first, &rc);
+	assert_int_equal((intptr_t)rc, -EIO);
+	close_failed();
+}
+
 static void a_flush_that_failed_is_told_to_all(void **state)
 {
-	struct volume *v;
-
 	(void)state;
 	open_slow();
 	atomic_store(&answer, -EIO);
@@ -152,10 +190,7 @@ static void a_flush_that_failed_is_told_to_all(void **state)
 	atomic_store(&answer, 0);
 	assert_int_equal(volume_flush(volume), -EIO);
 	assert_int_equal(events("flush_failed"), 1);
-	set_rule(NULL);
-	v = volume;
-	volume = NULL;
-	assert_true(volume_close(v) < 0);
+	close_failed();
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, volume_setup, volume_teardown)
@@ -166,6 +201,7 @@ int main(void)
 		TEST(many_callers_share_flushes_of_main),
 		TEST(many_callers_share_flushes_of_a_spare),
 		TEST(a_flush_from_before_the_call_serves_nobody),
+		TEST(a_flush_that_fails_is_not_overtaken),
 		TEST(a_flush_that_failed_is_told_to_all),
 	};
 

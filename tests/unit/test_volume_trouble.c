@@ -66,6 +66,23 @@ static void full_spares_fail_the_write_and_nothing_else(void **state)
 }
 
 /* Good sectors around the one that cannot be kept are written, or not: never mixed up. */
+/* Of two slots the first is bad, and there is no other: the second is given back. */
+static void half_of_a_move_gives_back_the_other_half(void **state)
+{
+	uint64_t slots = free_slots();
+
+	(void)state;
+	assert_written(0, 300, 1);
+	bad_sectors(0, 300, FAULT_ON_WRITE);
+	assert_written(0, slots - 2, 2);
+	bad_slots(2, ask_number("SELECT used FROM spare_usage WHERE id = 2"), 1, FAULT_ON_WRITE);
+	assert_int_equal(write_sectors_of(200, 2, 3), -EIO);
+	assert_int_equal(status_now().free_slots, 1);
+	assert_written(200, 1, 4);
+	assert_read(200, 1, 4);
+	assert_read(201, 1, 1);
+}
+
 static void a_failed_write_leaves_old_or_new(void **state)
 {
 	uint64_t slots = free_slots();
@@ -396,6 +413,45 @@ static void pending_sectors_are_recorded_later(void **state)
 	assert_lost(10, 1);
 }
 
+static bool is_recorded(sector_t sector)
+{
+	char query[100];
+
+	snprintf(query, sizeof(query), "SELECT count(*) FROM pending WHERE sector = %llu",
+		 (unsigned long long)sector);
+	return ask_number(query) == 1;
+}
+
+/*
+ * Something that somebody made with sqlite3 stands in the way of one of several changes
+ * that wait, and then the disk is full for the next: the one after it waits on.
+ */
+static void what_waits_behind_a_failed_change_is_not_dropped(void **state)
+{
+	const struct disruption full = {.file = "/volume-wal", .calls = DISRUPT_WRITE,
+					.error = ENOSPC};
+	sqlite3 *db;
+
+	(void)state;
+	bad_sectors(0, 40, FAULT_ON_READ);
+	db = hold_write_lock();
+	for (sector_t s = 10; s <= 30; s += 10)
+		assert_lost(s, 1);
+	assert_int_equal(sqlite3_exec(db, "CREATE TRIGGER mine BEFORE INSERT ON pending"
+				      " WHEN NEW.sector = 10 BEGIN SELECT RAISE(ABORT, 'no'); END;"
+				      "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+	disrupt(&full);
+	release_write_lock(db);
+	/* Each second it is tried again. */
+	pause_ms(2500);
+	assert_true(disrupt_end() > 0);
+	for (int ms = 0; ms < 20000 && !is_recorded(30); ms += 100)
+		pause_ms(100);
+	assert_true(is_recorded(20));
+	assert_true(is_recorded(30));
+	assert_false(is_recorded(10));
+}
+
 /*
  * In WAL mode a commit is durable only where the log is synced each time. One that
  * failed is in doubt, and another one that succeeds settles that.
@@ -648,6 +704,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST_SMALL(full_spares_fail_the_write_and_nothing_else),
+		TEST_SMALL(half_of_a_move_gives_back_the_other_half),
 		TEST_SMALL(a_failed_write_leaves_old_or_new),
 		TEST_SMALL(both_spares_are_used),
 		TEST(a_slot_that_fails_on_write_is_passed_over),
@@ -662,6 +719,7 @@ int main(void)
 		TEST(a_locked_database_fails_the_move_only),
 		TEST(a_move_that_was_not_committed_leaves_the_slot),
 		TEST(pending_sectors_are_recorded_later),
+		TEST(what_waits_behind_a_failed_change_is_not_dropped),
 		TEST(a_move_waits_for_the_log),
 		TEST(a_full_disk_under_the_database),
 		TEST(a_dead_main_is_no_bad_sector),
