@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "remapfs/cleanup.h"
 #include "remapfs/file_system.h"
@@ -229,6 +230,64 @@ int store_open(const char *path, enum store_mode mode, struct store **ret, struc
 	return rc < 0 ? rc : store_open_on(store_vfs(), path, mode, ret, err);
 }
 
+/* ---- a file system that cannot be written ------------------------------------------ */
+
+static bool is_read_only(const char *path)
+{
+	struct statvfs fs;
+
+	return statvfs(path, &fs) == 0 && fs.f_flag & ST_RDONLY;
+}
+
+/* Whether NAME-ending is there, and holds something. */
+static bool has_beside(const char *path, const char *ending)
+{
+	CLEANUP_FREE char *name = NULL;
+	struct stat st;
+
+	if (asprintf(&name, "%s%s", path, ending) < 0)
+		name = NULL;
+	return name && stat(name, &st) == 0 && st.st_size > 0;
+}
+
+/* The path as a URI: nobody can change the file, so SQLite needs no index of a log. */
+static char *immutable_uri(const char *path)
+{
+	char *uri = malloc(strlen(path) * 3 + sizeof("file:?immutable=1")), *to = uri;
+
+	if (!uri)
+		return NULL;
+	to = stpcpy(to, "file:");
+	for (; *path; path++)
+		if (strchr("%?#", *path))
+			to += sprintf(to, "%%%02X", (unsigned char)*path);
+		else
+			*to++ = *path;
+	strcpy(to, "?immutable=1");
+	return uri;
+}
+
+/*
+ * For reading, also where nothing can be made beside the database. The index of the log,
+ * if it is there, is one that SQLite reads the log with.
+ */
+static int connect_to_read(const char *vfs, const char *path, struct store **ret,
+			   struct error *err)
+{
+	CLEANUP_FREE char *uri = NULL;
+
+	if (!is_read_only(path) || has_beside(path, "-shm"))
+		return store_connect(vfs, path, SQLITE_OPEN_READWRITE, ret, err);
+	if (has_beside(path, "-wal"))
+		return error_set(err, EROFS, "volume '%s' is on a read-only file system, and what is "
+				 "in its log '%s-wal' cannot be read there; copy both to a folder that "
+				 "can be written, and name the copy", path, path);
+	uri = immutable_uri(path);
+	if (!uri)
+		return error_set(err, ENOMEM, "out of memory; end other programs");
+	return store_connect(vfs, uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, ret, err);
+}
+
 int store_open_on(const char *vfs, const char *path, enum store_mode mode, struct store **ret,
 		  struct error *err)
 {
@@ -239,7 +298,9 @@ int store_open_on(const char *vfs, const char *path, enum store_mode mode, struc
 	 * A reader connects for writing too, where it may: SQLite's log is then
 	 * removed by whoever is the last to close.
 	 */
-	rc = store_connect(vfs, path, SQLITE_OPEN_READWRITE, &s, err);
+	rc = mode == STORE_READ && vfs == store_vfs()
+	     ? connect_to_read(vfs, path, &s, err)
+	     : store_connect(vfs, path, SQLITE_OPEN_READWRITE, &s, err);
 	if (rc < 0)
 		return rc;
 	if (mode == STORE_READ)
@@ -247,7 +308,8 @@ int store_open_on(const char *vfs, const char *path, enum store_mode mode, struc
 	rc = check_version(s, path, mode, err);
 	if (rc == 0 && mode == STORE_WRITE && sqlite3_db_readonly(s->db, "main") == 1)
 		rc = error_set(err, EROFS, "volume '%s' is read-only; make it and its folder "
-			       "writable", path);
+			       "writable, or copy it and its spares to a disk that can be written",
+			       path);
 	if (rc == 0 && mode == STORE_WRITE &&
 	    sqlite3_exec(s->db, setup, NULL, NULL, NULL) != SQLITE_OK)
 		rc = store_explain(s, store_errno(s), path, err);

@@ -238,6 +238,11 @@ static int open_spare(struct check *c, const struct store_spare *infos, size_t i
 	if (!spare_is_here(info))
 		return 0;
 	rc = open_part(c, info->path, &o, &d);
+	if (rc == -EROFS && !c->options->repair) {
+		/* Looking at it writes nothing. */
+		o.read_only = true;
+		rc = open_part(c, info->path, &o, &d);
+	}
 	if (rc < 0)
 		return rc;
 	if (wrap(c, &d, info->id) < 0) {

@@ -117,12 +117,34 @@ grep -qE "warning: main '$ro' is read-only \(.*write-protected.*\); until that c
 must_fail "main '$ro' is read-only .*write-protected.*; make it writable, or mount with -o ro" bounded remapfs ro "$MNT"
 bounded remapfs -o ro ro "$MNT"
 bounded cmp -n 4194304 "$IMAGE" ro.img
+pid=$(bounded remapctl status -J ro | jq .daemon.pid)
 bounded fusermount3 -u "$MNT"
-wait_for 20 daemons_ended
+wait_for 20 process_ended "$pid" || fail "the read-only mount does not end"
 must_fail "spare '$ro' is read-only \(.*write-protected.*\); make it writable, or use another" \
   bounded remapctl create bad --main other.img,size=1M --spare "$ro"
 must_fail "spare '$ro' is read-only" bounded remapctl add-spare "$VOLUME" "$ro"
 losetup -d "$ro"
+
+say "a volume on a read-only file system is read"
+truncate -s 16M folder.img
+mkfs.ext4 -q folder.img
+mkdir 'a%20?b'
+mount -o loop folder.img 'a%20?b'
+V='a%20?b/v'
+bounded remapctl create -q "$V" --main 'a%20?b/main,size=1M' --spare 'a%20?b/spare,size=128K'
+mount -o remount,ro 'a%20?b'
+for command in status list pending history map report doctor check export health metrics; do
+  options=()
+  [ "$command" != report ] || options=(-o report.html)
+  [ "$command" != export ] || options=(--format json)
+  bounded remapctl "$command" "${options[@]}" "$V" >said 2>&1 || fail "$command says: $(cat said)"
+done
+mount -o remount,rw 'a%20?b'
+echo log >"$V-wal"
+mount -o remount,ro 'a%20?b'
+must_fail "is on a read-only file system, and what is in its log .*; copy both to a folder that can be written" \
+  bounded remapctl list "$V"
+umount 'a%20?b'
 
 say "in memory"
 mkdir memory
