@@ -148,6 +148,7 @@ struct file_device_options {
 	/*
 	 * With opened: whoever handed fd over holds the claims on what is below it, and
 	 * looked for other users, as file_device_open does. path is for messages only.
+	 * length is then believed, also where the device is shorter by now.
 	 */
 	bool claimed;
 };

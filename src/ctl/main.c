@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <locale.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* In the groups of the manual; a heading has no run, and names the page. */
 static const struct command commands[] = {
@@ -124,11 +126,24 @@ static int close_output(int code)
 	return code ? code : EXIT_REFUSED;
 }
 
+/* What is mapped of a file is the index of the database's log alone. */
+static void no_room(int signal)
+{
+	static const char line[] = "remapctl: the log of the database cannot be read: the disk that it is "
+				   "on is full or fails; free it, or check it\n";
+
+	(void)signal;
+	if (write(STDERR_FILENO, line, sizeof(line) - 1) < 0)
+		abort();
+	_exit(EXIT_REFUSED);
+}
+
 int main(int argc, char **argv)
 {
 	log_init("remapctl", LOG_LEVEL_WARNING);
 	/* Past a limit on file sizes a write fails, and what was made is removed again. */
 	signal(SIGXFSZ, SIG_IGN);
+	signal(SIGBUS, no_room);
 	setlocale(LC_CTYPE, "");
 	return close_output(dispatch(argc, argv));
 }

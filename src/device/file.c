@@ -479,6 +479,11 @@ static int take_open_file(struct file_device *f, const char *path,
 	if (rc < 0)
 		return rc;
 	rc = find_size(f->fd, S_ISBLK(st.st_mode), &size);
+	/* One that has failed since is served as failed: the size that was opened is the size. */
+	if (o->claimed && o->length && (rc < 0 || size < o->offset + o->length)) {
+		size = o->offset + o->length;
+		rc = 0;
+	}
 	if (rc < 0)
 		return open_error(path, o, -rc, err);
 	/* Older kernels open it for writing all the same. */

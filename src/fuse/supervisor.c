@@ -29,7 +29,8 @@
  * given up in about half a minute, one that dies of the same request each time within
  * minutes, and one that dies now and then never.
  *
- * One that was killed (SIGKILL) has no fault. The mount is given up when nobody has
+ * One that was killed (SIGKILL) has no fault, nor has one for which the index of the
+ * database's log has no room (SIGBUS, where blocks are smaller than pages). The mount is given up when nobody has
  * served it for UNSERVED_MS, and KILLS_MIN workers in a row were killed before they did.
  *
  * After one that did not serve the next one is started in a moment, which doubles from
@@ -409,7 +410,8 @@ static void worker_ready(struct supervisor *s)
 static int worker_ended(struct supervisor *s, int status)
 {
 	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-	bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+	bool killed = WIFSIGNALED(status) &&
+		      (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGBUS);
 
 	s->worker = 0;
 	if (s->ready_fd >= 0)

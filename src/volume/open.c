@@ -78,6 +78,8 @@ static int open_main(struct volume *v, struct error *err)
 	int rc;
 
 	take_inherited(v, ON_MAIN, &o);
+	/* Of one that was opened before, which may have failed since. */
+	o.length = o.claimed ? bytes_of(v, v->sectors) : 0;
 	rc = open_member(v->options.parts, &main, &o, &d, err);
 	if (rc < 0)
 		return rc;

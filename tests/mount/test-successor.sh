@@ -193,3 +193,60 @@ wait
 image_mount
 sector_read "$IMAGE" 300 8 | cmp - waiting
 image_unmount
+
+say "main has failed, and a worker is killed: the next one serves what it can"
+VOLUME=$SCRATCH/cut MAIN=$SCRATCH/cut.img SPARE=$SCRATCH/cut.spare
+volume_make 16M 1M
+inject --sectors 100-107 --on write
+image_mount
+supervisor=$(daemon_pid)
+sector_write "$IMAGE" 100 8 <on-spare
+truncate -s 8M "$MAIN"
+replace_worker
+sector_read "$IMAGE" 100 8 | cmp - on-spare
+must_fail 'input/output error' sector_write "$IMAGE" 30000 8 <on-spare
+must_fail 'input/output error' sector_read "$IMAGE" 20000 8
+assert_eq "$(stat -c %s "$MAIN")" $((8 << 20)) "size of main"
+assert_eq "$(status_of .state)" failed "state"
+assert_eq "$(daemon_pid)" "$supervisor" "supervisor"
+image_unmount
+
+[ "$(id -u)" = 0 ] && command -v mkfs.ext4 >/dev/null && losetup -f >/dev/null 2>&1 || exit 0
+# A file system with small blocks may have no room for what is mapped of the log's index.
+for block in 4096 1024; do
+  say "a worker is killed while the disk of the database is full, blocks of $block: requests wait, and go on"
+  truncate -s 8M full.fs
+  mkfs.ext4 -q -F -b "$block" full.fs
+  mkdir -p full
+  bounded mount -o loop full.fs full
+  VOLUME=$SCRATCH/full/volume MAIN=$SCRATCH/full.img SPARE=$SCRATCH/full.spare
+  rm -f "$MAIN" "$SPARE"
+  volume_make 16M 1M
+  inject --sectors 1000-1999 --on write
+  image_mount
+  supervisor=$(daemon_pid)
+  dd if=/dev/zero of=full/filler bs=1k status=none 2>/dev/null || :
+  commits() {
+    for ((sector = 1000; sector < 1900; sector += 8)); do
+      sector_write "$IMAGE" "$sector" 8 <waiting 2>/dev/null || return 1
+    done
+  }
+  ! commits || fail "the database commits on a full disk"
+  kill -9 "$(tr -d ' ' <"/proc/$supervisor/task/$supervisor/children")"
+  BOUND=120 sector_write "$IMAGE" 400 8 <on-spare &
+  writer=$!
+  is_told() {
+    bounded remapctl status "$VOLUME" >text 2>&1 || :
+    grep -Eq 'requests wait|is full' text
+  }
+  wait_for 10 is_told || fail "status says $(cat text)"
+  sleep 12
+  ! process_ended "$supervisor" || fail "the mount ended"
+  rm full/filler
+  wait "$writer" || fail "a request that waited failed"
+  commits || fail "sectors do not move, with room again"
+  sector_read "$IMAGE" 400 8 | cmp - on-spare
+  assert_eq "$(daemon_pid)" "$supervisor" "supervisor"
+  image_unmount
+  bounded umount full
+done
