@@ -73,7 +73,12 @@ int stamp_announce(struct volume *v)
 		unsigned copies;
 		uint64_t old = spare_stamped(spare, &copies);
 
-		rc = store_set_stamp(v->store, spare_id(spare), old, v->stamp, copies);
+		/*
+		 * What was read there may be in a cache alone, of a daemon that was killed. One
+		 * that cannot be flushed will not be stamped, and has one of those it had.
+		 */
+		if (!spare_failed(spare) && spare_flush(spare) == 0)
+			rc = store_set_stamp(v->store, spare_id(spare), old, v->stamp, copies);
 	}
 	return rc;
 }
@@ -88,8 +93,8 @@ static int stamp_one(struct volume *v, struct spare *spare, bool *ret_done)
 	if (spare_failed(spare))
 		return 0;
 	/*
-	 * What the life before cleared may not be durable yet: a power cut must not keep
-	 * the number and lose that.
+	 * stamp_announce flushed it, since a power cut must not keep the number and lose what
+	 * the life before cleared. One that failed then fails here.
 	 */
 	rc = spare_flush(spare);
 	rc = rc < 0 ? rc : spare_stamp(spare, v->stamp, first);

@@ -37,7 +37,8 @@ static int record_confirmed(struct committer *m)
 
 	for (size_t i = 0; rc == 0 && i < spare_set_count(m->spares); i++) {
 		struct spare *spare = m->spares->all[i];
-		uint64_t confirmed = spare_unrecorded(spare);
+		/* Of one that failed, what was read of it may be in a cache alone. */
+		uint64_t confirmed = spare_failed(spare) ? 0 : spare_unrecorded(spare);
 
 		if (confirmed)
 			rc = store_set_confirmed(m->store, spare_id(spare), confirmed);
