@@ -199,8 +199,8 @@ int store_each_path(const char *path, int (*fn)(void *context, const char *membe
 		    struct error *err);
 
 /*
- * The same of main (id ON_MAIN, with its path alone) and of the spares that are in use:
- * id, path, offset and length. *member is valid during the call.
+ * The same of main (id ON_MAIN, offset 0, the length that it has to have) and of the spares
+ * that are in use: id, path, offset and length. *member is valid during the call.
  */
 int store_each_member(const char *path,
 		      int (*fn)(void *context, const struct store_spare *member), void *context,

@@ -218,7 +218,7 @@ static int receive(int fd, struct answer *answer, int64_t deadline)
 	}
 }
 
-/* Takes the object out of the text: 0, -EPROTO or -EREMOTEIO. */
+/* Takes the object out of the text: 0, -EPROTO, -EAGAIN or -EREMOTEIO. */
 static int understand(const struct answer *answer, json_t **ret, struct error *err)
 {
 	json_t *object = json_loadb(answer->text, answer->length, 0, NULL);
@@ -231,7 +231,8 @@ static int understand(const struct answer *answer, json_t **ret, struct error *e
 			       "what listens there is no remapfs of this version; "
 			       "restart the daemon");
 	else if (!json_is_true(ok))
-		rc = error_set(err, EREMOTEIO, "the daemon refused: %.300s",
+		rc = error_set(err, json_is_true(json_object_get(object, "starting")) ? EAGAIN
+				    : EREMOTEIO, "the daemon refused: %.300s",
 			       why ? why : "no reason");
 	if (rc) {
 		json_decref(object);

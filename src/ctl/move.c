@@ -63,6 +63,12 @@ static bool is_no_daemon(int rc)
 	return rc == -ENOENT || rc == -ECONNREFUSED;
 }
 
+/* A worker ended, and the next one does not serve yet. */
+static bool is_between_workers(int rc)
+{
+	return rc == -EPROTO || rc == -EAGAIN;
+}
+
 /*
  * Asking again does no harm: what was done already is passed over. So a worker
  * that is killed meanwhile is waited for.
@@ -74,7 +80,7 @@ static int ask_again(const struct move *m, const struct sector_range *ranges, si
 
 	for (unsigned ms = 0; ms < SUCCESSOR_MS; ms += RETRY_MS) {
 		rc = ask_once(m, ranges, count, ret, err);
-		if ((!is_no_daemon(rc) && rc != -EPROTO) || !progress_pause(RETRY_MS))
+		if ((!is_no_daemon(rc) && !is_between_workers(rc)) || !progress_pause(RETRY_MS))
 			break;
 	}
 	return rc;
@@ -118,7 +124,7 @@ static int step(struct move *m, bool first, const struct sector_range *ranges, s
 	if (!first)
 		return ask_again(m, ranges, count, ret, err);
 	rc = ask_once(m, ranges, count, ret, err);
-	if (rc == -EPROTO)
+	if (is_between_workers(rc))
 		return ask_again(m, ranges, count, ret, err);
 	return is_no_daemon(rc) ? open_here(m, ranges, count, ret, err) : rc;
 }

@@ -298,8 +298,9 @@ static json_t *act(void *context, const char *command, json_t *request)
 	struct answering *a = context;
 
 	if (!atomic_load(&a->volume))
-		return json_pack("{s:b, s:s}", "ok", 0, "error", "the next worker of the mount does not "
-				 "serve yet; see 'remapctl status', and try again");
+		return json_pack("{s:b, s:b, s:s}", "ok", 0, "starting", 1, "error",
+				 "the next worker of the mount does not serve yet; see 'remapctl "
+				 "status', and try again");
 	if (strcmp(command, "reload-faults") == 0)
 		return reload_faults(context);
 	if (strcmp(command, "may-add-spare") == 0)

@@ -462,7 +462,7 @@ int store_read_volume(struct store *s)
 }
 
 #define PATHS_OF_ALL                                                                              \
-	"SELECT 0, main_path, 0, 0 FROM volume UNION ALL "                                        \
+	"SELECT 0, main_path, 0, main_sectors * sector_size FROM volume UNION ALL "               \
 	"SELECT id, path, \"offset\", length FROM spare"
 
 /* What every version of the schema has, and what all but the first have. */

@@ -32,8 +32,19 @@ struct volume_hold {
 int open_member(const struct volume_parts *parts, const struct store_spare *info,
 		const struct file_device_options *o, struct device **ret, struct error *err)
 {
-	int rc = parts_open_device(parts, info->path, o, ret, err);
+	struct device *d = NULL;
+	int rc = parts_open_device(parts, info->path, o, &d, err);
 
+	if (rc == 0 && info->id == ON_MAIN && d->geometry.size != info->length) {
+		rc = error_set(err, EBADMSG, "main '%s' has %llu bytes, the volume was made for "
+			       "%llu; give the right file back its place, or tell the volume the path "
+			       "that main has now with 'remapctl set-path --main'", info->path,
+			       (unsigned long long)d->geometry.size,
+			       (unsigned long long)info->length);
+		device_close(d);
+		return rc;
+	}
+	*ret = d;
 	if (rc == -ENOENT && info->id == ON_MAIN)
 		return error_set(err, ENOENT, "main '%s' is not there; give it back its place, or if it "
 				 "has another path now tell the volume with 'remapctl set-path --main'",
@@ -105,7 +116,7 @@ static int hold_one(struct volume_hold *h, struct held *one, unsigned lock_wait_
 	const struct file_device_options o = {
 		.role = main ? "main" : "spare",
 		.offset = one->info.offset,
-		.length = one->info.length,
+		.length = main ? 0 : one->info.length, /* a file that is longer is another one */
 		.read_only = main && h->read_only,
 		.lock_wait_ms = lock_wait_ms,
 		.opened = fd >= 0,

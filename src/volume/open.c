@@ -73,29 +73,22 @@ static int open_main(struct volume *v, struct error *err)
 	const struct store_volume *info = store_volume(v->store);
 	struct file_device_options o = {.role = "main", .read_only = v->options.read_only,
 					.lock_wait_ms = v->options.lock_wait_ms};
-	const struct store_spare main = {.id = ON_MAIN, .path = info->main_path};
+	const struct store_spare main = {.id = ON_MAIN, .path = info->main_path,
+					 .length = bytes_of(v, v->sectors)};
 	struct device *d;
 	int rc;
 
 	take_inherited(v, ON_MAIN, &o);
 	/* Of one that was opened before, which may have failed since. */
-	o.length = o.claimed ? bytes_of(v, v->sectors) : 0;
+	o.length = o.claimed ? main.length : 0;
 	rc = open_member(v->options.parts, &main, &o, &d, err);
 	if (rc < 0)
 		return rc;
-	if (d->geometry.size != bytes_of(v, v->sectors)) {
-		rc = error_set(err, EBADMSG, "main '%s' has %llu bytes, the volume was made for "
-			       "%llu; give the right file back its place, or tell the volume the path "
-			       "that main has now with 'remapctl set-path --main'", info->main_path,
-			       (unsigned long long)d->geometry.size,
-			       (unsigned long long)bytes_of(v, v->sectors));
-	} else if (d->geometry.block_size > v->sector_size) {
+	if (d->geometry.block_size > v->sector_size) {
 		rc = error_set(err, EINVAL, "main '%s' has sectors of %u bytes, the volume of %u; "
 			       "%s", info->main_path, d->geometry.block_size, v->sector_size,
 			       d->geometry.block_size > 4096 ? "put it on a disk with smaller ones"
 			       : "make the volume anew with --sector-size 4096");
-	}
-	if (rc < 0) {
 		device_close(d);
 		return rc;
 	}

@@ -367,7 +367,7 @@ int open_one_spare(struct volume *, const struct store_spare *, const struct spa
 		   int fd, struct spare **ret, struct error *err);
 /*
  * As parts_open_device, of main (id ON_MAIN) or a spare, with a remedy where it is not
- * there: hold.c.
+ * there, and -EBADMSG for a main that is not info->length bytes long: hold.c.
  */
 int open_member(const struct volume_parts *, const struct store_spare *,
 		const struct file_device_options *, struct device **ret, struct error *err);
