@@ -67,15 +67,19 @@ static bool is_marked(int fd)
 
 /* ---- on the lowest devices and files ------------------------------------------------- */
 
-static bool is_at(int fd, const struct storage_range *r)
+/* A block device may have several nodes, and each of them its own locks. */
+static bool is_same_node(int fd, const struct storage_range *r)
 {
-	struct stat st;
+	struct stat st, node;
+	char name[300];
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return false;
-	if (!r->is_file)
-		return S_ISBLK(st.st_mode) && st.st_rdev == r->device;
-	return S_ISREG(st.st_mode) && st.st_dev == r->device && st.st_ino == r->inode;
+	if (r->is_file)
+		return S_ISREG(st.st_mode) && st.st_dev == r->device && st.st_ino == r->inode;
+	return S_ISBLK(st.st_mode) && st.st_rdev == r->device &&
+	       stat(storage_device_name(r->device, name, sizeof(name)), &node) == 0 &&
+	       node.st_dev == st.st_dev && node.st_ino == st.st_ino;
 }
 
 static int open_for_lock(const struct storage_range *r, bool read_only)
@@ -112,7 +116,7 @@ int claim_storage(const struct storage *s, int own, const struct claim_options *
 	if (!c.fds)
 		return error_set(err, ENOMEM, "out of memory; end other programs");
 	for (size_t i = 0; rc == 0 && i < s->count; i++)
-		if (!s->ranges[i].through && !is_at(own, &s->ranges[i]))
+		if (!s->ranges[i].through && !is_same_node(own, &s->ranges[i]))
 			rc = claim_one(&c, &s->ranges[i], o, err);
 	if (rc < 0)
 		claim_release(&c);

@@ -151,15 +151,16 @@ int part_check_spare_size(const struct part *p, uint32_t sector_size, struct err
 {
 	const struct part_spec *s = p->spec;
 	uint64_t least = spare_bytes_min(sector_size), size = p->size;
+	bool unmade = p->missing && !p->device; /* size is that of the file, not of the region */
 	char have[32], need[32];
 
-	if (p->missing && (s->offset > size || s->length > size - s->offset))
+	if (unmade && (s->offset > size || s->length > size - s->offset))
 		return error_set(err, EINVAL, "the region of spare '%s' lies outside its size; "
 				 "choose offset= and length= inside size=", p->path);
 	if (s->offset % sector_size || s->length % sector_size)
 		return error_set(err, EINVAL, "the region of spare '%s' is not in whole sectors "
 				 "of %u bytes; align offset= and length=", p->path, sector_size);
-	if (p->missing)
+	if (unmade)
 		size = s->length ? s->length : size - s->offset;
 	if (size >= least)
 		return 0;
