@@ -59,6 +59,13 @@ struct control_handler {
 };
 
 /*
+ * The folder of the control socket of a volume that is on a read-only file system:
+ * /run/remapfs, of a user $XDG_RUNTIME_DIR/remapfs. NULL: the socket is beside the
+ * volume. The caller makes it, and frees the name.
+ */
+char *control_folder(const char *volume_path);
+
+/*
  * Listens beside volume_path, replacing a socket that nobody listens on, and
  * serves requests from threads of its own. A client that stalls is dropped
  * after CONTROL_WAIT_MS and delays nobody's I/O.

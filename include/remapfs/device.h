@@ -180,6 +180,15 @@ int file_device_descriptor(const char *path, const struct file_device_options *o
 /* The descriptor of one that file_device_open made; it stays the device's. */
 int file_device_fd(const struct device *);
 
+/* ---- a device that is not written ----------------------------------------- */
+
+/*
+ * Wraps below, which it then owns and closes, and never writes to. What is written is
+ * kept in memory, is read back as long as the device is open, and is gone with it. A block
+ * that below cannot read stays unreadable after a write. -ENOMEM: below stays the caller's.
+ */
+int overlay_device_wrap(struct device *below, struct device **ret);
+
 /* ---- fault injector ------------------------------------------------------ */
 
 enum fault_on { FAULT_ON_READ = 1, FAULT_ON_WRITE = 2, FAULT_ON_BOTH = 3 };

@@ -104,17 +104,20 @@ int store_create_on(const char *vfs, const char *path, const struct store_volume
 		    const struct store_spare *spares, size_t spare_count,
 		    int (*fill)(void *context, struct store *), void *context, struct error *err);
 
-enum store_mode { STORE_READ, STORE_WRITE };
+/* STORE_MEMORY: what is written goes to a copy in memory, and is gone with the store. */
+enum store_mode { STORE_READ, STORE_WRITE, STORE_MEMORY };
 
 /*
- * Opens what store_create made, migrating an older schema forward (STORE_WRITE)
- * or refusing it (STORE_READ). err names the cause and the remedy for a file
+ * Opens what store_create made, migrating an older schema forward or refusing
+ * it (STORE_READ). err names the cause and the remedy for a file
  * that is missing, no remapfs volume, of a newer version, or damaged.
  */
 int store_open(const char *path, enum store_mode mode, struct store **ret, struct error *err);
 /* The same through an SQLite VFS of that name; path is then the VFS's concern. */
 int store_open_on(const char *vfs, const char *path, enum store_mode mode, struct store **ret,
 		  struct error *err);
+/* Whether the database is on a file system that is mounted read-only. */
+bool store_on_read_only(const char *path);
 void store_close(struct store *); /* NULL is allowed; rolls back what is open */
 
 /* Owned by the store, as they were when it was opened. */

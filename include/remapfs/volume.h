@@ -79,7 +79,8 @@ struct volume_members {
 
 /*
  * Opens and claims main and all spares that are in use, by their paths, for the
- * processes that serve them. Nothing is written to them. The caller holds volume_lock,
+ * processes that serve them. Nothing is written to them. With read_only main is opened
+ * for reading, and so is a spare that cannot be written. The caller holds volume_lock,
  * and calls from one thread at a time. err has the line. Errors: those of
  * store_each_member and file_device_open, -EINVAL (two share storage).
  */

@@ -26,8 +26,8 @@ void confine_calls(void (*told)(long number), char *refused, size_t size);
  * From here on only these files can be opened; what is open stays so. folder:
  * where files may be made and removed (that of the database: SQLite's log, the
  * control socket). files: read and written, not made; those that are missing are
- * left out. Names are followed now: what is put in their place later is not
- * reached.
+ * left out. In a folder among them sockets may be made and removed. Names are
+ * followed now: what is put in their place later is not reached.
  */
 void confine_files(const char *folder, const char *const *files, size_t count, char *refused,
 		   size_t size);

@@ -110,6 +110,13 @@ static int allow_the_system(const struct landlock *l)
 	return rc;
 }
 
+static int is_folder(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 static int restrict_files(const char *folder, const char *const *files, size_t count)
 {
 	struct landlock l = {.fd = -1};
@@ -121,7 +128,9 @@ static int restrict_files(const char *folder, const char *const *files, size_t c
 	rc = rc < 0 ? rc : allow(&l, folder, MAY_READ | MAY_WRITE | MAY_LIST | MAY_REMOVE |
 				 MAY_MAKE_FILE | MAY_MAKE_SOCKET | MAY_TRUNCATE);
 	for (size_t i = 0; rc == 0 && i < count; i++)
-		rc = allow(&l, files[i], MAY_READ | MAY_WRITE | MAY_IOCTL);
+		rc = allow(&l, files[i], is_folder(files[i])
+			   ? MAY_READ | MAY_WRITE | MAY_REMOVE | MAY_MAKE_SOCKET
+			   : MAY_READ | MAY_WRITE | MAY_IOCTL);
 	if (rc == 0 && (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
 			syscall(SYS_landlock_restrict_self, l.fd, 0) < 0))
 		rc = -errno;

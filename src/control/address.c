@@ -5,16 +5,22 @@
  */
 #include "control/address.h"
 
+#include "remapfs/control.h"
+
 #include "remapfs/cleanup.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <time.h>
+#include <unistd.h>
 
 int64_t control_now(void)
 {
@@ -45,6 +51,42 @@ static int open_directory(const char *path, size_t length)
 	return fd;
 }
 
+/*
+ * ---- a folder that cannot be written ------------------------------------------------
+ *
+ * The socket of a volume on a read-only file system is in a folder of the user that
+ * lasts until the next boot. Its name is the number of the file, which all its names share.
+ */
+
+char *control_folder(const char *volume_path)
+{
+	const char *runtime = geteuid() == 0 ? "/run" : getenv("XDG_RUNTIME_DIR");
+	struct statvfs fs;
+	char *folder;
+
+	if (statvfs(volume_path, &fs) < 0 || !(fs.f_flag & ST_RDONLY) || !runtime ||
+	    asprintf(&folder, "%s/remapfs", runtime) < 0)
+		return NULL;
+	return folder;
+}
+
+/* 1: this is where it is. 0: it is beside the volume. */
+static int find_elsewhere(const char *volume_path, struct control_address *ret, struct error *err)
+{
+	CLEANUP_FREE char *folder = control_folder(volume_path);
+	struct stat st;
+
+	if (!folder || stat(volume_path, &st) < 0)
+		return 0;
+	snprintf(ret->name, sizeof(ret->name), "%x-%x-%llx.sock", major(st.st_dev),
+		 minor(st.st_dev), (unsigned long long)st.st_ino);
+	ret->directory = open(folder, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (ret->directory >= 0)
+		return 1;
+	return error_set(err, errno, "the folder '%.200s' of control sockets: %s; check the path",
+			 folder, strerror(errno));
+}
+
 int control_address_find(const char *volume_path, struct control_address *ret, struct error *err)
 {
 	/* A volume that was deleted under its daemon still has a socket. */
@@ -53,7 +95,13 @@ int control_address_find(const char *volume_path, struct control_address *ret, s
 	const char *slash = strrchr(path, '/');
 	const char *name = slash ? slash + 1 : path;
 	struct control_address found;
+	int rc = find_elsewhere(volume_path, &found, err);
 
+	if (rc != 0) {
+		if (rc > 0)
+			*ret = found;
+		return rc < 0 ? rc : 0;
+	}
 	if (snprintf(found.name, sizeof(found.name), "%s.sock", name) > NAME_MAX)
 		return error_set(err, ENAMETOOLONG,
 				 "the name '%.40s...' is too long; name the volume with at most "

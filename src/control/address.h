@@ -19,7 +19,8 @@ struct control_address {
  * Symbolic links in volume_path are followed here and nowhere later, so that
  * every name of a volume leads to one socket. The caller releases *ret.
  * -ENOENT: there is no such folder, -ENAMETOOLONG: no name is left for the
- * socket, -EACCES.
+ * socket, -EACCES. A volume on a read-only file system has its socket in
+ * control_folder.
  */
 int control_address_find(const char *volume_path, struct control_address *ret, struct error *err);
 void control_address_release(struct control_address *);

@@ -114,9 +114,20 @@ static void confine_to(struct worker *w, char *refused, size_t size)
 {
 	CLEANUP_FREE char *copy = strdup(w->options->volume);
 	const char *folder = copy ? dirname(copy) : "/";
+	CLEANUP_FREE char *sockets = control_folder(w->options->volume);
+	const char *const files[] = {sockets};
 
 	setenv("SQLITE_TMPDIR", folder, 1);
-	confine_files(folder, NULL, 0, refused, size);
+	confine_files(folder, files, sockets ? 1 : 0, refused, size);
+}
+
+/* Without it the socket cannot be made, which says why. */
+static void make_control_folder(const struct worker *w)
+{
+	CLEANUP_FREE char *folder = control_folder(w->options->volume);
+
+	if (folder && mkdir(folder, 0700) < 0 && errno != EEXIST)
+		log_debug("cannot make '%s': %s", folder, strerror(errno));
 }
 
 /*
@@ -127,6 +138,7 @@ static void confine(struct worker *w)
 {
 	char refused[sizeof(w->unconfined)] = "";
 
+	make_control_folder(w);
 	if (w->options->unconfined)
 		return;
 	to_tell = w->shared;

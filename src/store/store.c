@@ -232,7 +232,7 @@ int store_open(const char *path, enum store_mode mode, struct store **ret, struc
 
 /* ---- a file system that cannot be written ------------------------------------------ */
 
-static bool is_read_only(const char *path)
+bool store_on_read_only(const char *path)
 {
 	struct statvfs fs;
 
@@ -276,7 +276,7 @@ static int connect_to_read(const char *vfs, const char *path, struct store **ret
 {
 	CLEANUP_FREE char *uri = NULL;
 
-	if (!is_read_only(path) || has_beside(path, "-shm"))
+	if (!store_on_read_only(path) || has_beside(path, "-shm"))
 		return store_connect(vfs, path, SQLITE_OPEN_READWRITE, ret, err);
 	if (has_beside(path, "-wal"))
 		return error_set(err, EROFS, "volume '%s' is on a read-only file system, and what is "
@@ -288,19 +288,57 @@ static int connect_to_read(const char *vfs, const char *path, struct store **ret
 	return store_connect(vfs, uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, ret, err);
 }
 
+static int copy_all(struct store *from, struct store *to, const char *path, struct error *err)
+{
+	sqlite3_backup *copy = sqlite3_backup_init(to->db, "main", from->db, "main");
+	int rc = copy ? sqlite3_backup_step(copy, -1) : SQLITE_NOMEM;
+
+	sqlite3_backup_finish(copy);
+	if (rc == SQLITE_DONE && sqlite3_exec(to->db, "PRAGMA foreign_keys = ON", NULL, NULL,
+					      NULL) == SQLITE_OK)
+		return 0;
+	/* What could not be read is told by the one that reads. */
+	rc = store_errno(rc == SQLITE_NOMEM ? to : from);
+	return store_explain(from, rc < 0 ? rc : -EIO, path, err);
+}
+
+/* A copy in memory. Its pages are looked at like those of the file. */
+static int connect_to_copy(const char *vfs, const char *path, struct store **ret,
+			   struct error *err)
+{
+	struct store *from = NULL, *to = NULL;
+	int rc = connect_to_read(vfs, path, &from, err);
+
+	rc = rc < 0 ? rc : store_connect(vfs, ":memory:", SQLITE_OPEN_READWRITE, &to, err);
+	rc = rc < 0 ? rc : copy_all(from, to, path, err);
+	store_close(from);
+	if (rc < 0)
+		store_close(to);
+	else
+		*ret = to;
+	return rc;
+}
+
+/*
+ * A reader connects for writing too, where it may: SQLite's log is then removed by
+ * whoever is the last to close.
+ */
+static int connect_for(enum store_mode mode, const char *vfs, const char *path, struct store **ret,
+		       struct error *err)
+{
+	if (mode == STORE_MEMORY)
+		return connect_to_copy(vfs, path, ret, err);
+	if (mode == STORE_READ && vfs == store_vfs())
+		return connect_to_read(vfs, path, ret, err);
+	return store_connect(vfs, path, SQLITE_OPEN_READWRITE, ret, err);
+}
+
 int store_open_on(const char *vfs, const char *path, enum store_mode mode, struct store **ret,
 		  struct error *err)
 {
 	struct store *s;
-	int rc;
+	int rc = connect_for(mode, vfs, path, &s, err);
 
-	/*
-	 * A reader connects for writing too, where it may: SQLite's log is then
-	 * removed by whoever is the last to close.
-	 */
-	rc = mode == STORE_READ && vfs == store_vfs()
-	     ? connect_to_read(vfs, path, &s, err)
-	     : store_connect(vfs, path, SQLITE_OPEN_READWRITE, &s, err);
 	if (rc < 0)
 		return rc;
 	if (mode == STORE_READ)
@@ -499,7 +537,7 @@ static int each_member_of(const char *path, bool in_use,
 	struct store *s;
 	int rc = check_file(path, err);
 
-	rc = rc < 0 ? rc : store_connect(store_vfs(), path, SQLITE_OPEN_READWRITE, &s, err);
+	rc = rc < 0 ? rc : connect_to_read(store_vfs(), path, &s, err);
 	if (rc < 0)
 		return rc;
 	sqlite3_exec(s->db, "PRAGMA query_only = ON", NULL, NULL, NULL);

@@ -30,7 +30,7 @@ int wrap_faults(struct volume *v, struct device *inner, struct device **ret)
 	return rc;
 }
 
-int volume_reload_faults(struct volume *v)
+int load_faults(struct volume *v)
 {
 	CLEANUP_FREE struct fault *faults = NULL;
 	size_t count;
@@ -43,6 +43,12 @@ int volume_reload_faults(struct volume *v)
 		rc = fault_device_set(spare_device(v->spares.all[i]), spare_id(v->spares.all[i]), faults,
 				      count);
 	return rc;
+}
+
+int volume_reload_faults(struct volume *v)
+{
+	/* The rows that changed are not in the copy. */
+	return v->sealed ? -EROFS : load_faults(v);
 }
 
 uint64_t faulty_sectors(struct volume *v)

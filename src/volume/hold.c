@@ -22,7 +22,7 @@ struct held {
 };
 
 struct volume_hold {
-	bool read_only; /* main */
+	bool read_only; /* main; and spares, where they cannot be written */
 	struct held *all;
 	size_t count;
 };
@@ -113,7 +113,7 @@ static int hold_one(struct volume_hold *h, struct held *one, unsigned lock_wait_
 		    struct error *err)
 {
 	bool main = one->info.id == ON_MAIN;
-	const struct file_device_options o = {
+	struct file_device_options o = {
 		.role = main ? "main" : "spare",
 		.offset = one->info.offset,
 		.length = main ? 0 : one->info.length, /* a file that is longer is another one */
@@ -122,7 +122,12 @@ static int hold_one(struct volume_hold *h, struct held *one, unsigned lock_wait_
 		.opened = fd >= 0,
 		.fd = fd,
 	};
+	int rc;
 
+	rc = open_member(NULL, &one->info, &o, &one->device, err);
+	if (rc != -EROFS || !h->read_only || main)
+		return rc;
+	o.read_only = true;
 	return open_member(NULL, &one->info, &o, &one->device, err);
 }
 

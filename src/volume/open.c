@@ -40,7 +40,8 @@ static int open_store(struct volume *v, const char *path, struct error *err)
 	bool locked = v->options.locked || v->options.parts;
 	int rc = locked ? 0 : volume_lock(path, v->options.lock_wait_ms, &v->lock_fd, err);
 
-	rc = rc < 0 ? rc : parts_open_store(v->options.parts, path, STORE_WRITE, &v->store, err);
+	rc = rc < 0 ? rc : parts_open_store(v->options.parts, path,
+					    v->sealed ? STORE_MEMORY : STORE_WRITE, &v->store, err);
 	rc = rc < 0 ? rc : store_quick_check(v->store, path, err);
 	if (rc == 0 && store_volume(v->store)->opens >= SEQUENCE_LIVES - 1)
 		rc = error_set(err, EUCLEAN, "volume '%s' is damaged (it says that it was opened %llu "
@@ -66,6 +67,42 @@ static void take_inherited(const struct volume *v, spare_id_t id, struct file_de
 			o->opened = o->claimed = true;
 			o->fd = m->all[i].fd;
 		}
+}
+
+static bool is_held_for_reading(const struct volume_member *m)
+{
+	return (fcntl(m->fd, F_GETFL) & O_ACCMODE) == O_RDONLY;
+}
+
+/* The mode of a spare that the process before opened is the one it has. */
+static bool spare_read_only(const struct volume *v, spare_id_t id)
+{
+	const struct volume_members *m = v->options.members;
+
+	for (size_t i = 0; m && i < m->count; i++)
+		if (m->all[i].id == id)
+			return is_held_for_reading(&m->all[i]);
+	return v->sealed;
+}
+
+/* Where one of them cannot be written none is: what they say has to agree. */
+static bool must_be_sealed(const struct volume *v, const char *path)
+{
+	const struct volume_members *m = v->options.members;
+	bool sealed = !v->options.parts && store_on_read_only(path);
+
+	for (size_t i = 0; m && i < m->count; i++)
+		sealed = sealed || (m->all[i].id != ON_MAIN && is_held_for_reading(&m->all[i]));
+	return v->options.read_only && sealed;
+}
+
+static int seal(struct volume *v, struct device *below, struct device **ret)
+{
+	int rc = v->sealed ? overlay_device_wrap(below, ret) : 0;
+
+	if (rc < 0)
+		device_close(below);
+	return rc;
 }
 
 static int open_main(struct volume *v, struct error *err)
@@ -103,6 +140,7 @@ int open_one_spare(struct volume *v, const struct store_spare *info,
 	struct file_device_options o = {.role = "spare", .offset = info->offset,
 					.length = info->length, .opened = fd >= 0, .fd = fd,
 					.claimed = v->options.members,
+					.read_only = spare_read_only(v, info->id),
 					.lock_wait_ms = v->options.lock_wait_ms};
 	bool damaged = false;
 	struct device *d;
@@ -121,7 +159,8 @@ int open_one_spare(struct volume *v, const struct store_spare *info,
 		return rc;
 	}
 	warn_indirect(d, "spare", info->path);
-	rc = wrap_faults(v, d, &d);
+	rc = seal(v, d, &d);
+	rc = rc < 0 ? rc : wrap_faults(v, d, &d);
 	if (rc < 0)
 		return error_set(err, ENOMEM, "out of memory; end other programs");
 	rc = spare_open(d, id, ret, &damaged, err);
@@ -352,6 +391,7 @@ static int open_all(struct volume *v, const char *path, struct error *err)
 	int rc;
 
 	prepare(v);
+	v->sealed = must_be_sealed(v, path);
 	rc = of_database(v, open_store(v, path, err));
 	if (rc < 0)
 		return rc;
@@ -414,7 +454,7 @@ int volume_open(const char *path, const struct volume_options *options, struct v
 		release(v);
 		return rc;
 	}
-	rc = volume_reload_faults(v);
+	rc = load_faults(v);
 	if (rc < 0) {
 		volume_close(v);
 		return error_set(err, -rc, "the simulated faults cannot be read (%s); clear them "
@@ -425,6 +465,9 @@ int volume_open(const char *path, const struct volume_options *options, struct v
 			    (unsigned long long)faulty_sectors(v), path);
 	resume_emptying(v);
 	start_watching(v);
+	if (v->sealed)
+		log_notice("the database, or a spare, cannot be written: nothing of this mount is "
+			   "recorded");
 	*ret = v;
 	return 0;
 }

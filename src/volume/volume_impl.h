@@ -48,6 +48,11 @@ struct evidence {
 
 struct volume {
 	struct volume_options options;
+	/*
+	 * Read-only, and the database or a spare cannot be written: a copy of the database in
+	 * memory and overlays of the spares take what is recorded, until the volume is closed.
+	 */
+	bool sealed;
 	int lock_fd; /* on the database file: contract 8 */
 	char uuid[37];
 	uint32_t sector_size;
@@ -386,6 +391,9 @@ void resume_emptying(struct volume *);
 
 /* Wraps a device so that simulated faults act on it; closes it on failure. */
 int wrap_faults(struct volume *, struct device *inner, struct device **ret);
+
+/* Takes over what the database says. Errors as store.h. */
+int load_faults(struct volume *);
 
 /* How many sectors of main and spares have a simulated fault in force. */
 uint64_t faulty_sectors(struct volume *);
