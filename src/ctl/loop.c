@@ -77,6 +77,15 @@ static int add_loop(struct loop **loops, size_t *count, const struct loop *loop)
 	return 0;
 }
 
+/* The kernel calls the file of a dead mount deleted once somebody has asked for its name. */
+static bool is_backed_by(const struct loop *loop, const char *image)
+{
+	size_t length = strlen(image);
+	const char *rest = loop->backing + length;
+
+	return strncmp(loop->backing, image, length) == 0 && (!*rest || strcmp(rest, " (deleted)") == 0);
+}
+
 int loop_find(const char *image, struct loop **ret, size_t *ret_count, struct error *err)
 {
 	CLEANUP_FREE struct loop *loops = NULL;
@@ -90,7 +99,7 @@ int loop_find(const char *image, struct loop **ret, size_t *ret_count, struct er
 		return error_set(err, errno, "cannot read /sys/block: %s; mount sysfs there",
 				 strerror(errno));
 	while (!rc && (entry = readdir(directory)))
-		if (look(entry->d_name, &loop) && strcmp(loop.backing, image) == 0)
+		if (look(entry->d_name, &loop) && is_backed_by(&loop, image))
 			rc = add_loop(&loops, &count, &loop);
 	closedir(directory);
 	if (rc)

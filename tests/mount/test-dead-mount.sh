@@ -63,23 +63,22 @@ tells() {
 }
 
 dead="the mount on $MNT is dead"
-step=0
+say "killed: whatever is run says it, and names the same commands"
+stand_up killed
+kill_daemon
+tells "$dead"
 for command in "remapfs $VOLUME $MNT" "remapfs $VOLUME link" "remapfs $VOLUME link2/" "remapctl attach $VOLUME" \
   "remapctl attach $MNT" "remapctl attach $MNT/disk.img" "remapctl status $VOLUME" "remapctl doctor $VOLUME"; do
-  say "killed: $command"
-  step=$((step + 1))
-  stand_up "file$step"
-  kill_daemon
-  [ "$step" != 1 ] || tells "$dead"
   # shellcheck disable=SC2086
   bounded $command >said 2>&1 </dev/null || :
   grep -qF -- "$dead" said || fail "'$command' says: $(cat said)"
   # The line itself: what stands around it in status and doctor is none of it.
   case $command in *status*) sed -i -n '/^state/p' said ;; *doctor*) sed -i -n 's/^ *-> \(umount.*\|.*losetup.*\)/x; \1/p' said ;; esac
-  assert_eq "$(commands_said | tr '\n' ,)" "umount $FS,losetup -d $R,fusermount3 -u $MNT," "the commands"
-  follow
-  serves $(seq -f 'file%g' "$step")
+  assert_eq "$(commands_said | tr '\n' ,)" "umount $FS,losetup -d $R,fusermount3 -u $MNT," "the commands of '$command'"
 done
+grep -q 'deleted)$' "/sys/block/${R#/dev/}/loop/backing_file" || say "this kernel does not call $IMAGE deleted"
+follow
+serves killed
 
 say "killed: detach"
 stand_up detached
