@@ -16,8 +16,8 @@ CREATE TABLE main_identity (
 -- What main held in some places when the volume was last closed in order. It
 -- says something while nobody has opened the volume since.
 CREATE TABLE main_place (
-  "offset" INTEGER PRIMARY KEY CHECK ("offset" >= 0), -- bytes; the place has 4096, or ends with main
-  digest   INTEGER NOT NULL -- XXH3-64 of them; 0: all are zero
+  "offset" INTEGER PRIMARY KEY CHECK ("offset" >= 0), -- bytes; the place has 65536, or ends with main
+  digest   INTEGER NOT NULL -- XXH3-64 of them, sectors that do not live on main taken for zeros; 0: all are zero
 ) STRICT;
 
 -- ---- History, when the clock goes back ------------------------------------------

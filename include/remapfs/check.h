@@ -26,6 +26,7 @@ enum finding_kind {
 	FINDING_NEWER,        /* the spare was used after this database was */
 	FINDING_OLDER,        /* the spare is an older copy */
 	FINDING_UNREADABLE,   /* a used slot cannot be read */
+	FINDING_MAIN,         /* something else wrote to main since the last close */
 };
 
 /* Whether something was done about it. */
@@ -34,7 +35,7 @@ enum finding_fate { FINDING_REPAIRABLE, FINDING_REPAIRED, FINDING_LEFT };
 struct finding {
 	enum finding_kind kind;
 	enum finding_fate fate;
-	spare_id_t spare;  /* ON_MAIN: of the database */
+	spare_id_t spare;  /* ON_MAIN: of main or the database */
 	slot_t slot;       /* with count > 0 */
 	uint64_t count;    /* of slots that follow each other */
 	sector_t sector;   /* the one that the first slot holds, or says so */
@@ -74,8 +75,10 @@ int volume_check(const struct check_options *, struct check_result *ret, struct 
  * spare that is another one or an older copy, a database older than its spares, rows
  * that were changed behind its back. Reads the superblocks and all rows, and after an
  * end without warning the slot tables; changes nothing, waits for nobody; what somebody
- * uses just then is not looked at. For a volume that no daemon serves.
+ * uses just then is not looked at. For a volume that no daemon serves. changed_since
+ * stays as it is unless something else wrote to main since the last close: it then gets
+ * the time of that close, UTC.
  */
-void volume_look(struct store *, struct troubles *);
+void volume_look(struct store *, struct troubles *, char changed_since[32]);
 
 #endif

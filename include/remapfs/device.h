@@ -30,6 +30,20 @@ struct geometry {
 	bool block_device;
 };
 
+/*
+ * What tells a device from others of its size. Of a file written_at is its time of
+ * last change, in nanoseconds since 1970.
+ */
+struct device_identity {
+	char hardware[160]; /* what it has for ever: a serial number, a uuid; "": not known */
+	/*
+	 * Which file it is: "inode …", where that lasts as long as the file. What may lead
+	 * elsewhere after the next start of the machine begins otherwise. "": not known.
+	 */
+	char file[160];
+	int64_t written_at; /* 0: not known */
+};
+
 struct device;
 
 struct device_ops {
@@ -56,6 +70,8 @@ struct device_ops {
 	 * would wake a disk. -ENODEV: it is shorter or was removed. NULL: cannot be told.
 	 */
 	int (*present)(struct device *);
+	/* Fills what it knows of *ret, which is empty. NULL: it knows nothing. */
+	void (*identify)(struct device *, struct device_identity *ret);
 	/* For device_queue. NULL: the device has no descriptor to queue I/O on. */
 	const struct device_queue_ops *queued;
 };
@@ -124,6 +140,13 @@ static inline struct device *device_stand_in(struct device *d, uint64_t offset, 
 static inline int device_present(struct device *d)
 {
 	return d->ops->present ? d->ops->present(d) : 0;
+}
+
+static inline void device_identify(struct device *d, struct device_identity *ret)
+{
+	*ret = (struct device_identity){0};
+	if (d->ops->identify)
+		d->ops->identify(d, ret);
 }
 
 /* NULL is allowed. */

@@ -31,7 +31,7 @@ struct rebuild_result {
  * they fail once more. Main and spares are read only; the next opening brings
  * the spares in order.
  *
- * Main cannot be told from another one of its size. Errors: -EEXIST (path),
+ * Main cannot be told from another one of its size, but is known from then on. Errors: -EEXIST (path),
  * -EBUSY (in use), -EBADMSG (spares of different volumes, one missing, none of
  * ours, main of another size, damaged descriptors), or as file_device_open and
  * store_recreate; then nothing is changed.

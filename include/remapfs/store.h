@@ -26,18 +26,19 @@
 
 struct store;
 
-/* What main held in one place: 4096 bytes at offset, or fewer where main ends. */
+/* What main held in one place: MAIN_PLACE bytes at offset, or fewer where main ends. */
 struct main_place {
 	uint64_t offset;
 	uint64_t digest; /* 0: all bytes are zero */
 };
+#define MAIN_PLACE (64u << 10)
 #define MAIN_PLACES_MAX 512
 
 /* What tells main from other disks: see volume/identity.h, which judges it. */
 struct store_identity {
 	bool known;         /* there is a row */
 	char hardware[160]; /* a number that the device has for ever; "": none */
-	char file[64];      /* which file it is, or is behind it; "": not known */
+	char file[160];     /* which file it is, or is behind it; "": not known */
 	int64_t written_at; /* of a file: nanoseconds since 1970; 0: not known */
 	uint64_t opens;     /* store_volume()->opens when the places were read */
 	char changed_since[32]; /* UTC: since then something else wrote to it; "": nothing did */

@@ -271,14 +271,16 @@ struct path_change {
 /*
  * Tells a volume that is not open where main or spares are now: names of disks
  * change from one start of the machine to the next. All in one transaction, or
- * none. A spare is known by its superblock; main has none, so its size has to be
- * right, and warning gets a line when what was main before is still there. err
- * has the line. Errors: -ENOENT (no such file, or no spare of that number in
- * use), -EBADMSG (it is another spare, an older copy of it, or has another
- * size), -EINVAL (main is a spare or the database, or a number is given twice), -EBUSY,
- * those of volume_lock, store_open, file_device_open and of the commit.
+ * none. A spare is known by its superblock, main by what is kept of it: another one with
+ * other content, or one that cannot be compared, is taken with force alone. warning gets a
+ * line when main is a copy, was written to by something else, may be another one, or when
+ * what was main before is still there. err has the line. Errors: -ENOENT (no such file, or
+ * no spare of that number in use), -EBADMSG (it is another spare, an older copy of it,
+ * another main, or has another size), -EINVAL (main is a spare or the database, or a number
+ * is given twice), -EBUSY, those of volume_lock, store_open, file_device_open and of the
+ * commit.
  */
-int volume_set_paths(const char *path, const struct path_change *, size_t count,
+int volume_set_paths(const char *path, const struct path_change *, size_t count, bool force,
 		     struct error *warning, struct error *err);
 
 /* ---- sectors that leave main, and come back ---------------------------------- */

@@ -11,8 +11,8 @@ static const char help_text[] =
     "Usage:\n"
     " remapctl check [options] <volume>\n"
     "\n"
-    "Compare the database, the superblocks and the slot tables of a volume that is\n"
-    "not mounted, and read all slots that hold a sector. Nothing is changed without\n"
+    "Compare the database, main, the superblocks and the slot tables of a volume that\n"
+    "is not mounted, and read all slots that hold a sector. Nothing is changed without\n"
     "--repair.\n"
     "\n"
     "Options:\n"
@@ -31,7 +31,7 @@ static const char help_text[] =
 enum { EXIT_CLEAN = 0, EXIT_CORRECTED = 1, EXIT_LEFT = 4, EXIT_OPERATIONAL = 8, EXIT_USAGE = 16 };
 
 static const struct store_column columns[] = {
-    {"spare_id", "the spare; empty: the database", true, false},
+    {"spare_id", "the spare; empty: main or the database", true, false},
     {"slot", "the first slot", true, false},
     {"slots", "how many follow each other", true, false},
     {"main_sector", "the sector that the first holds, or says so", true, false},

@@ -98,6 +98,17 @@ static void look_at_format(struct doctor *doctor, const struct status *s)
 					     "volume of that" : "unpack it, and make a new volume of that");
 }
 
+static void look_at_changes(struct doctor *doctor, const struct status *s)
+{
+	if (s->changed_since[0])
+		doctor_find(doctor, DOCTOR_WARN, "main-changed", "something else wrote to main since "
+			    "the volume was last closed, at %s, and sectors that live on spares are as "
+			    "they were then; check the file system that is on it", s->changed_since);
+	else if (s->state != VOLUME_FAILED)
+		doctor_find(doctor, DOCTOR_PASS, "main-changed",
+			    "nothing tells that something else wrote to main");
+}
+
 static void look_at_loops(struct doctor *doctor, const struct status *s)
 {
 	CLEANUP_FREE struct loop *loops = NULL;
@@ -186,6 +197,7 @@ void doctor_places(struct doctor *doctor, const struct status *s)
 		return;
 	look_at_main(doctor, s);
 	look_at_format(doctor, s);
+	look_at_changes(doctor, s);
 	look_at_loops(doctor, s);
 	if (disks_of(s->volume->main_path, &main) < 0)
 		return; /* the state says so */

@@ -80,7 +80,7 @@ static void judge_reach(struct status *s)
 
 static void judge_members(struct status *s)
 {
-	volume_look(s->store, &s->troubles);
+	volume_look(s->store, &s->troubles, s->changed_since);
 	for (size_t i = 0; i < s->troubles.count; i++)
 		for (size_t j = 0; j < s->spare_count; j++)
 			if (s->troubles.all[i].spare == s->spares[j].id) {
@@ -111,6 +111,9 @@ static void judge_records(struct status *s)
 
 void status_judge(struct status *s)
 {
+	if (s->store)
+		snprintf(s->changed_since, sizeof(s->changed_since), "%s",
+			 s->volume->main.changed_since);
 	judge_reach(s);
 	if (s->daemon)
 		take_answer(s);

@@ -17,7 +17,7 @@ static const char help_text[] =
     "\n"
     "Tell a volume that is not mounted where main or a spare is now, because a disk has\n"
     "another name or a file was moved. What is there must be it: a spare is known by\n"
-    "its superblock, main by its size alone, so be sure that it is the right one.\n"
+    "its superblock, main by its serial number or by what it holds in some places.\n"
     "The data stay where they are. All of it is changed, or nothing.\n"
     "\n"
     "Options:\n"
@@ -25,6 +25,7 @@ static const char help_text[] =
     "     --spare <number>=<path>  the path that the spare of this number has now; may\n"
     "                              be given several times. 'remapctl status' has the\n"
     "                              numbers.\n"
+    "     --force                  take another disk for main, whatever is on it\n"
     " -q, --quiet                  print no summary\n"
     " -h, --help                   display this help\n"
     "\n"
@@ -33,13 +34,13 @@ static const char help_text[] =
     "Example:\n"
     " remapctl set-path disk.remap --main /dev/disk/by-id/ata-DISK --spare 1=/data/spare.img\n";
 
-enum { OPTION_MAIN = 256, OPTION_SPARE };
+enum { OPTION_MAIN = 256, OPTION_SPARE, OPTION_FORCE };
 
 struct request {
 	const char *volume;
 	struct path_change *changes;
 	size_t count;
-	bool quiet;
+	bool quiet, force;
 };
 
 /* ---- options ---------------------------------------------------------------- */
@@ -83,6 +84,7 @@ static int read_options(int argc, char **argv, struct request *request)
 {
 	static const struct option longs[] = {{"main", required_argument, NULL, OPTION_MAIN},
 					      {"spare", required_argument, NULL, OPTION_SPARE},
+					      {"force", no_argument, NULL, OPTION_FORCE},
 					      {"quiet", no_argument, NULL, 'q'},
 					      {"help", no_argument, NULL, 'h'},
 					      {0}};
@@ -97,6 +99,7 @@ static int read_options(int argc, char **argv, struct request *request)
 		if (c == '?')
 			return EXIT_MISUSED;
 		request->quiet |= c == 'q';
+		request->force |= c == OPTION_FORCE;
 		if (c == OPTION_MAIN)
 			rc = add_change(request, ON_MAIN, optarg, &err);
 		else if (c == OPTION_SPARE)
@@ -155,7 +158,8 @@ static int set_paths(const struct request *request)
 {
 	struct error err = {0}, warning = {0};
 
-	if (volume_set_paths(request->volume, request->changes, request->count, &warning, &err) < 0)
+	if (volume_set_paths(request->volume, request->changes, request->count, request->force,
+			     &warning, &err) < 0)
 		return refuse(&err);
 	if (warning.text[0])
 		fprintf(stderr, "remapctl: warning: %s\n", warning.text);

@@ -151,12 +151,16 @@ static json_t *daemon_json(const struct status *status)
 	return object;
 }
 
-static json_t *main_json(const struct store_volume *volume)
+static json_t *main_json(const struct status *status)
 {
-	return json_pack("{s:o, s:I, s:I, s:I}", "path", json_text(volume->main_path), "size",
+	const struct store_volume *volume = status->volume;
+	const char *since = status->changed_since;
+
+	return json_pack("{s:o, s:I, s:I, s:I, s:o}", "path", json_text(volume->main_path), "size",
 			 (json_int_t)(volume->main_sectors * volume->sector_size), "sectors",
 			 (json_int_t)volume->main_sectors, "sector_size",
-			 (json_int_t)volume->sector_size);
+			 (json_int_t)volume->sector_size, "changed_since",
+			 since[0] ? json_string(since) : json_null());
 }
 
 static json_t *troubles_json(const struct status *status)
@@ -193,7 +197,7 @@ static json_t *status_json(const struct status *status)
 		return json;
 	json_object_update_new(
 	    json, json_pack("{s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "uuid",
-			    status->volume->uuid, "main", main_json(status->volume), "spares",
+			    status->volume->uuid, "main", main_json(status), "spares",
 			    spares_json(status), "remapped_sectors",
 			    (json_int_t)totals->remapped_sectors, "pending_sectors",
 			    (json_int_t)totals->pending_sectors, "free_slots",
@@ -316,6 +320,9 @@ static void print_lines(const struct status *status)
 	line("uuid", "%s", volume->uuid);
 	print_state(status);
 	line("main", "%s", volume->main_path);
+	if (status->changed_since[0])
+		line("changed", "something else wrote to main since the volume was last closed, at %s",
+		     status->changed_since);
 	line("size", "%s, %" PRIu64 " sector%s of %" PRIu32 " bytes",
 	     format_size(size, volume->main_sectors * volume->sector_size), volume->main_sectors,
 	     plural(volume->main_sectors), volume->sector_size);

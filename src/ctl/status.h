@@ -28,6 +28,8 @@ struct status {
 	bool out_of_reach; /* a mount of it is dead, or hidden: see remains.h */
 	struct troubles troubles; /* all that is wrong, gravest first */
 	enum volume_state state;
+	/* The last close before something else wrote to main, UTC; "": nothing did. */
+	char changed_since[32];
 };
 
 /* err has the line. After a failure nothing is left to be closed. */

@@ -368,6 +368,11 @@ static struct device *fault_stand_in(struct device *d, uint64_t offset, uint64_t
 	return touched ? NULL : device_stand_in(f->inner, offset, length);
 }
 
+static void fault_identify(struct device *d, struct device_identity *ret)
+{
+	device_identify(fault_of(d)->inner, ret);
+}
+
 static void fault_close(struct device *d)
 {
 	struct fault_device *f = fault_of(d);
@@ -393,6 +398,7 @@ static const struct device_ops fault_ops = {
 	.next_data = fault_next_data,
 	.close = fault_close,
 	.stand_in = fault_stand_in,
+	.identify = fault_identify,
 };
 
 int fault_device_wrap(struct device *inner, uint32_t sector_size,

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "device/claim.h"
+#include "device/identity.h"
 #include "remapfs/cleanup.h"
 #include "remapfs/file_system.h"
 
@@ -225,6 +226,11 @@ static int file_present(struct device *d)
 	return size < f->base + d->geometry.size ? -ENODEV : 0;
 }
 
+static void file_identify(struct device *d, struct device_identity *ret)
+{
+	identify_descriptor(file_of(d)->fd, ret);
+}
+
 static void file_close(struct device *d)
 {
 	struct file_device *f = file_of(d);
@@ -276,6 +282,7 @@ static const struct device_ops file_ops = {
 	.next_data = file_next_data,
 	.close = file_close,
 	.present = file_present,
+	.identify = file_identify,
 	.queued = &file_queue_ops,
 };
 
@@ -439,6 +446,12 @@ static int check_others(const struct storage *s, const char *path,
 			 "first", o->role, path, name, why);
 }
 
+/* Then its descriptor has the kernel's claim: see exclusive_flag. */
+static bool is_whole(const struct file_device_options *o, uint64_t size)
+{
+	return o->offset == 0 && (o->length == 0 || o->length == size);
+}
+
 /* A descriptor that was handed over comes from a process that may open more than this one. */
 static int claim_region(struct file_device *f, const char *path,
 			const struct file_device_options *o, const struct stat *st,
@@ -446,6 +459,7 @@ static int claim_region(struct file_device *f, const char *path,
 {
 	const struct claim_options c = claim_options_of(path, o);
 	struct storage s;
+	uint64_t size;
 	int rc = storage_find(path, o->offset, o->length, &s);
 
 	if (rc < 0)
@@ -454,7 +468,8 @@ static int claim_region(struct file_device *f, const char *path,
 	if (rc == 0 && !o->opened)
 		rc = check_others(&s, path, o, err);
 	storage_free(&s);
-	if (rc < 0 || !S_ISBLK(st->st_mode))
+	if (rc < 0 || !S_ISBLK(st->st_mode) ||
+	    (find_size(f->fd, true, &size) == 0 && is_whole(o, size)))
 		return rc;
 	rc = claim_device(path, st->st_rdev);
 	f->held = rc < 0 ? 0 : st->st_rdev;
@@ -513,7 +528,7 @@ static int exclusive_flag(const char *path, const struct file_device_options *o,
 		return claim_is_ours(st->st_rdev) ? 0 : -EBUSY;
 	if (find_size(fd, true, &size) < 0)
 		return -errno;
-	return o->offset == 0 && (o->length == 0 || o->length == size) ? O_EXCL : 0;
+	return is_whole(o, size) ? O_EXCL : 0;
 }
 
 int file_device_descriptor(const char *path, const struct file_device_options *o, int *ret_fd,

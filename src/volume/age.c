@@ -16,6 +16,8 @@
 
 #include <errno.h>
 
+#include "volume/identity.h"
+
 static const struct store_spare *info_of(const struct store *s, spare_id_t id)
 {
 	size_t count, i = 0;
@@ -128,20 +130,6 @@ int spare_judge(struct store *store, struct map *map, struct spare *spare, bool 
 
 /* ---- by itself ----------------------------------------------------------------------- */
 
-struct loading {
-	struct map *map;
-	sector_t sectors;
-};
-
-static int set_extent(void *context, const struct extent *e)
-{
-	const struct loading *l = context;
-
-	if (e->start >= l->sectors || e->count > l->sectors - e->start)
-		return -EUCLEAN;
-	return map_set(l->map, e);
-}
-
 static int mark_bad(void *context, spare_id_t id, slot_t first, uint64_t count)
 {
 	struct spare *spare = context;
@@ -153,19 +141,18 @@ static int mark_bad(void *context, spare_id_t id, slot_t first, uint64_t count)
 
 int spare_judge_alone(struct store *store, struct spare *spare, struct error *err)
 {
-	struct loading l = {.sectors = store_volume(store)->main_sectors};
+	struct map *map = NULL;
 	int rc = judge_superblocks(store, spare, err);
 
 	if (rc <= 0)
 		return rc;
-	rc = map_new(l.sectors, &l.map);
-	rc = rc < 0 ? rc : store_each_extent(store, set_extent, &l);
+	rc = main_map(store, &map);
 	rc = rc < 0 ? rc : store_each_bad_slots(store, mark_bad, spare);
 	if (rc < 0)
 		error_set(err, -rc, "the map in the database cannot be read (%s); check the disk "
 			  "that it is on, and who holds its lock", errno_name(-rc));
 	else
-		rc = judge_rows(store, l.map, spare, NULL, err);
-	map_free(l.map);
+		rc = judge_rows(store, map, spare, NULL, err);
+	map_free(map);
 	return rc;
 }

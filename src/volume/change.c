@@ -97,6 +97,15 @@ int change_stamp(struct change *c, spare_id_t spare, uint64_t stamp, uint64_t ne
 	return 0;
 }
 
+int change_identity(struct change *c, const struct store_identity *main)
+{
+	c->main = malloc(sizeof(*c->main));
+	if (!c->main)
+		return -ENOMEM;
+	*c->main = *main;
+	return 0;
+}
+
 void change_refuse(struct change *c, spare_id_t spare, slot_t slot, int error, bool flush)
 {
 	c->refused_stale = false;
@@ -119,5 +128,8 @@ void change_clear(struct change *c)
 	free(c->events);
 	free(c->spent);
 	free(c->stamps);
+	if (c->main)
+		free(c->main->places);
+	free(c->main);
 	memset(c, 0, sizeof(*c));
 }

@@ -46,6 +46,7 @@ struct change {
 	struct event *events;
 	int64_t *spent;
 	struct change_stamp *stamps;
+	struct store_identity *main; /* NULL: stays as it is */
 	size_t extent_count, bad_count, emptied_count, event_count, spent_count, stamp_count;
 
 	spare_id_t confirm; /* asks for nothing but commit_confirm: see commit.c */
@@ -74,6 +75,8 @@ int change_event(struct change *, const struct event *);
 int change_spent(struct change *, int64_t fault_id);
 int change_stamp(struct change *, spare_id_t, uint64_t stamp, uint64_t next_stamp,
 		 unsigned stamped);
+/* What is kept of main; takes over its places. */
+int change_identity(struct change *, const struct store_identity *);
 
 /* The committer: the spare answered error (positive) to a descriptor, or to a flush. */
 void change_refuse(struct change *, spare_id_t, slot_t, int error, bool flush);

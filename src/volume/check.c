@@ -17,6 +17,7 @@
 #include "remapfs/volume.h"
 #include "volume/age.h"
 #include "volume/content.h"
+#include "volume/identity.h"
 #include "volume/parts.h"
 #include "volume/spare_set.h"
 
@@ -114,6 +115,26 @@ static int open_main(struct check *c)
 			       (unsigned long long)c->main->geometry.size,
 			       (unsigned long long)size);
 	return rc;
+}
+
+/* As an opening judges it. */
+static int check_main(struct check *c)
+{
+	struct finding f = {.kind = FINDING_MAIN, .fate = FINDING_LEFT};
+	const struct store_volume *v = store_volume(c->store);
+	struct main_judgement judgement;
+	int rc = main_judge(c->store, c->map, c->main, &judgement);
+
+	if (rc < 0)
+		return rc == -ENOMEM ? out_of_memory(c) :
+		       error_set(c->err, -rc, "cannot read the history; check the disk of the database");
+	rc = main_refuse(v, v->main_path, &judgement, c->err);
+	if (rc < 0 || judgement.is != MAIN_CHANGED)
+		return rc;
+	snprintf(f.detail, sizeof(f.detail), "something else wrote to main since the volume was last "
+		 "closed, at %s", judgement.since);
+	found(c, &f);
+	return 0;
 }
 
 /* ---- superblocks ----------------------------------------------------------------------------- */
@@ -415,6 +436,7 @@ static int check_all(struct check *c)
 	if (rc < 0 || !c->map)
 		return rc;
 	rc = open_main(c);
+	rc = rc < 0 ? rc : check_main(c);
 	rc = rc < 0 ? rc : open_spares(c);
 	rc = rc < 0 ? rc : check_tables(c);
 	for (size_t i = 0; rc == 0 && i < c->spare_count; i++)

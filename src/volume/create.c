@@ -18,6 +18,7 @@
 #include "remapfs/volume.h"
 #include "volume/apart.h"
 #include "volume/content.h"
+#include "volume/identity.h"
 #include "volume/part.h"
 
 struct creation {
@@ -236,7 +237,14 @@ static int make_volume(struct creation *c)
 		rc = part_make_spare(&c->spares[i], &id, c->options->progress, c->options->context,
 				     &spares[i], c->err);
 	}
-	return rc < 0 ? rc : store_create(c->path, &volume, spares, n, c->err);
+	if (rc < 0)
+		return rc;
+	main_identify(c->main.device, NULL, &volume.main);
+	if (main_read_places(c->main.device, NULL, c->sector_size, &volume.main) < 0)
+		return error_set(c->err, ENOMEM, "out of memory; end other programs");
+	rc = store_create(c->path, &volume, spares, n, c->err);
+	free(volume.main.places);
+	return rc;
 }
 
 int volume_create(const struct create_options *options, struct error *warning, struct error *err)

@@ -16,6 +16,7 @@ static const struct {
 	[FINDING_NEWER] = {"newer", "the spare was used after this database was"},
 	[FINDING_OLDER] = {"older", "the spare is an older copy"},
 	[FINDING_UNREADABLE] = {"unreadable", "a used slot cannot be read: its sectors are lost"},
+	[FINDING_MAIN] = {"main", "something else wrote to main"},
 };
 
 const char *finding_name(enum finding_kind kind)

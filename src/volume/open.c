@@ -15,6 +15,7 @@
 #include "remapfs/log.h"
 #include "volume/apart.h"
 #include "volume/cross.h"
+#include "volume/identity.h"
 #include "volume/parts.h"
 #include "volume/volume_impl.h"
 
@@ -283,6 +284,68 @@ static int load_map(struct volume *v, struct error *err)
 	return 0;
 }
 
+/* ---- which disk main is ---------------------------------------------------------------- */
+
+/* No fault is simulated yet: one that does not last is not to be spent on this. */
+static int judge_main(struct volume *v, struct main_judgement *ret, struct error *err)
+{
+	const struct store_volume *info = store_volume(v->store);
+	int rc = main_judge(v->store, v->map, v->main, ret);
+
+	if (rc == -ENOMEM)
+		return error_set(err, ENOMEM, "out of memory; end other programs");
+	if (rc < 0)
+		return error_set(err, -rc, "cannot read the history; check the disk of the "
+				 "database");
+	rc = main_refuse(info, info->main_path, ret, err);
+	if (rc < 0)
+		return rc;
+	main_identify(v->main, &info->main, &v->identity);
+	v->main_changed = ret->is == MAIN_CHANGED;
+	if (v->main_changed)
+		memcpy(v->identity.changed_since, ret->since, sizeof(ret->since));
+	return 0;
+}
+
+/* Once nothing refuses the opening: an older copy of the database would explain it. */
+static void tell_of_main(struct volume *v, const struct main_judgement *judgement)
+{
+	struct error warning;
+
+	if (main_warn(store_volume(v->store)->main_path, judgement, &warning))
+		log_warning("%s", warning.text);
+}
+
+/* So that another one is noticed also after an end that was not orderly. */
+static int record_main(struct volume *v)
+{
+	const struct store_identity *was = &store_volume(v->store)->main, *is = &v->identity;
+	struct event event = {.kind = EVENT_MAIN_CHANGED};
+	int rc = 0;
+
+	if (v->main_changed || !was->known || strcmp(was->hardware, is->hardware) ||
+	    strcmp(was->file, is->file))
+		rc = store_set_identity(v->store, is);
+	if (rc < 0 || !v->main_changed)
+		return rc;
+	snprintf(event.detail, sizeof(event.detail), "something else wrote to main since the volume was "
+		 "last closed, at %s", is->changed_since);
+	return store_add_event(v->store, &event);
+}
+
+/* What main holds at an orderly end. Without it nothing is compared at the next opening. */
+static void change_main(struct volume *v, struct change *change)
+{
+	struct store_identity identity;
+
+	main_identify(v->main, &v->identity, &identity);
+	identity.opens = store_volume(v->store)->opens;
+	identity.changed_since[0] = 0;
+	if (main_read_places(v->main, v->map, v->sector_size, &identity) == 0 &&
+	    change_identity(change, &identity) < 0)
+		free(identity.places);
+}
+
 /* ---- a life ---------------------------------------------------------------------------------- */
 
 /* Retiring, and not opened: it was found to be wiped. */
@@ -339,6 +402,7 @@ static int record_opening(struct volume *v, const char *opener, struct error *er
 	rc = rc < 0 ? rc : store_count_open(v->store);
 	rc = rc < 0 ? rc : record_wiped_spares(v);
 	rc = rc < 0 ? rc : stamp_announce(v);
+	rc = rc < 0 ? rc : record_main(v);
 	rc = rc < 0 ? rc : store_add_event(v->store, &event);
 	rc = rc < 0 ? rc : store_commit(v->store);
 	if (rc == 0)
@@ -388,6 +452,7 @@ static int of_database(struct volume *v, int rc)
 
 static int open_all(struct volume *v, const char *path, struct error *err)
 {
+	struct main_judgement judgement;
 	int rc;
 
 	prepare(v);
@@ -403,11 +468,14 @@ static int open_all(struct volume *v, const char *path, struct error *err)
 	rc = rc < 0 ? rc : open_main(v, err);
 	rc = rc < 0 ? rc : open_spares(v, err);
 	rc = rc < 0 ? rc : of_database(v, load_map(v, err));
+	rc = rc < 0 ? rc : judge_main(v, &judgement, err);
 	rc = rc < 0 ? rc : of_database(v, scrub_load(v, err));
 	rc = rc < 0 ? rc : reconcile(v, err);
 	if (rc == 0)
 		tell_of_wiped_spares(v);
 	rc = rc < 0 ? rc : of_database(v, record_opening(v, v->options.opener, err));
+	if (rc == 0)
+		tell_of_main(v, &judgement);
 	if (rc == 0 && (rc = of_database(v, stamp_opening(v))) < 0)
 		error_set(err, -rc, rc == -ENOMEM ? "out of memory; end other programs" : cannot_write,
 			  errno_name(-rc));
@@ -489,6 +557,7 @@ int volume_close(struct volume *v)
 	in_doubt = tables_in_doubt(v);
 	rc = rc < 0 || in_doubt ? rc : stamp_closing(v, &change);
 	if (rc == 0 && !in_doubt) {
+		change_main(v, &change);
 		change_event(&change, &event);
 		commit_record(&v->committer, &change);
 	}

@@ -20,6 +20,7 @@
 #include "remapfs/volume.h"
 #include "volume/apart.h"
 #include "volume/cross.h"
+#include "volume/identity.h"
 #include "volume/parts.h"
 
 struct part {
@@ -494,6 +495,8 @@ static int make_database(struct rebuild *r)
 
 	if (!spares)
 		return out_of_memory(r);
+	/* Spares know nothing of main but its size: it is what it is now. */
+	main_identify(r->main, NULL, &volume.main);
 	uuid_unparse_lower(r->parts[0].id.volume, volume.uuid);
 	for (size_t i = 0; i < n; i++) {
 		const struct part *p = &r->parts[i];

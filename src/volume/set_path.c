@@ -3,7 +3,7 @@
  * looked at first, so that a volume never points to what is not its own.
  *
  * A spare tells by its superblock whose it is. An older copy of it does too, and
- * must not come back: see age.h.
+ * must not come back: see age.h. Main is known by what is kept of it: see identity.h.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -19,6 +19,7 @@
 #include "remapfs/volume.h"
 #include "volume/age.h"
 #include "volume/apart.h"
+#include "volume/identity.h"
 #include "volume/part.h"
 #include "volume/spare_set.h"
 
@@ -27,7 +28,9 @@ struct relocation {
 	const struct path_change *changes;
 	size_t count;
 	char **absolute; /* of each change */
+	bool force; /* another main than the one that there was */
 	struct store *store;
+	struct store_identity main; /* known: what is kept of main from now on */
 	struct error *warning, *err;
 };
 
@@ -160,6 +163,77 @@ static int check_main_device(struct relocation *r, const char *path, struct devi
 	return 0;
 }
 
+/* Bad sectors belong to one disk, and are no more bad on its successor. */
+static void warn_of_copy(struct relocation *r, struct map *map, const char *path)
+{
+	struct map_counts counts = map_counts(map);
+
+	if (counts.remapped + counts.pending == 0)
+		warn_of_old_main(r, path);
+	else
+		error_set(r->warning, ESTALE, "'%s' is a copy of main: that %llu sector%s moved and "
+			  "%llu %s lost is of the old disk, and stays so; 'remapctl unmap' brings "
+			  "home what moved, and writing restores what is lost", path,
+			  (unsigned long long)counts.remapped, counts.remapped == 1 ? "" : "s",
+			  (unsigned long long)counts.pending, counts.pending == 1 ? "is" : "are");
+}
+
+static void warn_of_main(struct relocation *r, struct map *map, const char *path,
+			 const struct main_judgement *judgement)
+{
+	struct error ignored;
+
+	if (main_warn(path, judgement, r->warning ? r->warning : &ignored))
+		return;
+	if (judgement->is == MAIN_COPY)
+		warn_of_copy(r, map, path);
+	else
+		warn_of_old_main(r, path);
+}
+
+static bool is_another(const struct main_judgement *judgement)
+{
+	return judgement->is == MAIN_OTHER || judgement->is == MAIN_UNKNOWN;
+}
+
+/* What is kept of it from now on. That it was changed is for the next opening to tell. */
+static int keep_main(struct relocation *r, struct map *map, struct device *d,
+		     const struct main_judgement *judgement)
+{
+	const struct store_volume *volume = store_volume(r->store);
+
+	main_identify(d, &volume->main, &r->main);
+	if (judgement->is == MAIN_CHANGED)
+		r->main.written_at = volume->main.written_at;
+	if (!is_another(judgement))
+		return 0;
+	r->main.opens = volume->opens;
+	return main_read_places(d, map, volume->sector_size, &r->main);
+}
+
+static int judge_main(struct relocation *r, const char *path, struct device *d)
+{
+	struct main_judgement judgement;
+	struct map *map;
+	int rc = main_map(r->store, &map);
+
+	if (rc < 0)
+		return error_set(r->err, -rc, "the map in the database cannot be used (%s); see "
+				 "'remapctl check'", errno_name(-rc));
+	rc = main_judge(r->store, map, d, &judgement);
+	if (rc < 0)
+		rc = error_set(r->err, -rc, "main cannot be compared (%s); see 'remapctl check'",
+			       errno_name(-rc));
+	else if (is_another(&judgement) && !r->force)
+		rc = main_refuse(store_volume(r->store), path, &judgement, r->err);
+	else if ((rc = keep_main(r, map, d, &judgement)) < 0)
+		error_set(r->err, -rc, "out of memory; end other programs");
+	if (rc == 0 && !is_another(&judgement))
+		warn_of_main(r, map, path, &judgement);
+	map_free(map);
+	return rc;
+}
+
 static int check_main(struct relocation *r, const char *path)
 {
 	struct file_device_options o = {.role = "main", .read_only = true};
@@ -169,9 +243,8 @@ static int check_main(struct relocation *r, const char *path)
 	if (rc < 0)
 		return rc;
 	rc = check_main_device(r, path, d);
+	rc = rc < 0 ? rc : judge_main(r, path, d);
 	device_close(d);
-	if (rc == 0)
-		warn_of_old_main(r, path);
 	return rc;
 }
 
@@ -252,20 +325,34 @@ static int check_all(struct relocation *r)
 	return rc;
 }
 
-/* Nothing is recorded of what is where it was. */
+/* Whether something is kept of main that was not, as of another one at the same path. */
+static bool is_new_main(const struct relocation *r)
+{
+	const struct store_identity *was = &store_volume(r->store)->main;
+
+	return r->main.places || strcmp(was->hardware, r->main.hardware) != 0 ||
+	       strcmp(was->file, r->main.file) != 0;
+}
+
+/* Nothing is recorded of what is what and where it was. */
 static int record_one(struct relocation *r, size_t i)
 {
 	struct event event = {.kind = EVENT_PATH_CHANGED, .spare = r->changes[i].spare};
 	const char *old = store_volume(r->store)->main_path;
 	size_t index;
-	int rc;
+	bool forced = event.spare == ON_MAIN && r->main.places, is_new;
+	int rc = 0;
 
 	if (event.spare != ON_MAIN)
 		old = find_spare(r, event.spare, &index)->path;
-	if (strcmp(old, r->absolute[i]) == 0)
+	is_new = event.spare == ON_MAIN && is_new_main(r);
+	if (strcmp(old, r->absolute[i]) == 0 && !is_new)
 		return 0;
-	snprintf(event.detail, sizeof(event.detail), "%.90s, before %.90s", r->absolute[i], old);
-	rc = store_set_path(r->store, event.spare, r->absolute[i]);
+	snprintf(event.detail, sizeof(event.detail), "%.80s, before %.80s%s", r->absolute[i], old,
+		 forced ? ": another one, by --force" : "");
+	if (is_new)
+		rc = store_set_identity(r->store, &r->main);
+	rc = rc < 0 ? rc : store_set_path(r->store, event.spare, r->absolute[i]);
 	return rc < 0 ? rc : store_add_event(r->store, &event);
 }
 
@@ -283,12 +370,12 @@ static int record(struct relocation *r)
 			 "check its disk, and who holds its lock", errno_name(-rc));
 }
 
-int volume_set_paths(const char *path, const struct path_change *changes, size_t count,
+int volume_set_paths(const char *path, const struct path_change *changes, size_t count, bool force,
 		     struct error *warning, struct error *err)
 {
 	struct relocation r = {.path = path, .changes = changes, .count = count,
 			       .absolute = calloc(count + 1, sizeof(char *)), .warning = warning,
-			       .err = err};
+			       .force = force, .err = err};
 	CLEANUP_CLOSE int lock = -1;
 	int rc;
 
@@ -302,6 +389,7 @@ int volume_set_paths(const char *path, const struct path_change *changes, size_t
 	rc = rc < 0 ? rc : check_all(&r);
 	rc = rc < 0 ? rc : record(&r);
 	store_close(r.store);
+	free(r.main.places);
 	for (size_t i = 0; i < count; i++)
 		free(r.absolute[i]);
 	free(r.absolute);

@@ -25,6 +25,8 @@ static int apply(struct store *s, const struct change *c)
 	for (size_t i = 0; rc == 0 && i < c->stamp_count; i++)
 		rc = store_set_stamp(s, c->stamps[i].spare, c->stamps[i].stamp,
 				     c->stamps[i].next_stamp, c->stamps[i].stamped);
+	if (rc == 0 && c->main)
+		rc = store_set_identity(s, c->main);
 	for (size_t i = 0; rc == 0 && i < c->event_count; i++)
 		rc = store_add_event(s, &c->events[i]);
 	return rc;

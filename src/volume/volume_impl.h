@@ -80,6 +80,8 @@ struct volume {
 	bool started;          /* it can be */
 	struct range_locks locks;
 	pthread_mutex_t marking; /* of sectors as pending: see pending.c */
+	struct store_identity identity; /* of main, without places: see identity.h */
+	bool main_changed;              /* something else wrote to it before it was opened */
 	struct evidence reading, writing; /* main */
 	pthread_mutex_t flushing;         /* main: a second flush waits for the first */
 	_Atomic(uint64_t) flushes_begun;  /* of main; changes under flushing only */

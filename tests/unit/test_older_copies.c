@@ -60,10 +60,11 @@ static int opening(void)
 static int look(void)
 {
 	struct troubles found = {.count = 0};
+	char since[32] = "";
 	struct store *s;
 
 	assert_int_equal(store_open(at("volume"), STORE_READ, &s, &err), 0);
-	volume_look(s, &found);
+	volume_look(s, &found, since);
 	store_close(s);
 	snprintf(err.text, sizeof(err.text), "%.500s", trouble_text(&found, 0).text);
 	return troubles_state(&found) == VOLUME_FAILED ? -EUCLEAN : 0;
@@ -77,7 +78,7 @@ static int set_path(void)
 	};
 	struct error warning = {""};
 
-	return volume_set_paths(at("volume"), &change, 1, &warning, &err);
+	return volume_set_paths(at("volume"), &change, 1, false, &warning, &err);
 }
 
 static void count_finding(void *context, const struct finding *f)

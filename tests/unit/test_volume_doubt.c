@@ -291,10 +291,11 @@ static void a_successor_knows_of_it(void **state)
 static int look(const char *name)
 {
 	struct troubles found = {.count = 0};
+	char since[32] = "";
 	struct store *s;
 
 	assert_int_equal(store_open(at(name), STORE_READ, &s, &err), 0);
-	volume_look(s, &found);
+	volume_look(s, &found, since);
 	store_close(s);
 	snprintf(err.text, sizeof(err.text), "%.500s", trouble_text(&found, 0).text);
 	return troubles_state(&found) == VOLUME_FAILED ? -EUCLEAN : 0;

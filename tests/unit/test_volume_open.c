@@ -168,6 +168,7 @@ static void a_spare_of_another_volume(void **state)
 	assert_int_equal(rename(at("volume.own"), at("volume")), 0);
 	assert_not_opened(EBADMSG);
 	assert_int_equal(rename(at("own"), at("spare1")), 0);
+	assert_int_equal(rename(at("main.own"), at("main")), 0);
 	open_volume();
 }
 
