@@ -176,21 +176,25 @@ static bool has_holders(dev_t device)
 	return folder && sysfs_each(folder, "holders", stop, NULL);
 }
 
+static bool is_range_marked(const struct storage_range *r)
+{
+	CLEANUP_CLOSE int fd = r->through ? -1 : open_for_lock(r, true);
+
+	return fd >= 0 && is_marked(fd);
+}
+
+/* The device itself is marked where what lies below it cannot be opened, as on FUSE. */
 bool claim_is_ours(dev_t device)
 {
+	struct storage_range itself = {.device = device};
 	struct storage s;
-	bool ours = false;
+	bool ours = is_range_marked(&itself);
 
 	if (device_is_mounted(device) || device_is_swap(device) || has_holders(device) ||
 	    storage_find_device(device, &s) < 0)
 		return false;
-	for (size_t i = 0; i < s.count && !ours; i++) {
-		int fd = s.ranges[i].through ? -1 : open_for_lock(&s.ranges[i], true);
-
-		ours = fd >= 0 && is_marked(fd);
-		if (fd >= 0)
-			close(fd);
-	}
+	for (size_t i = 0; i < s.count && !ours; i++)
+		ours = is_range_marked(&s.ranges[i]);
 	storage_free(&s);
 	return ours;
 }

@@ -2,6 +2,16 @@
 # Sourced after lib.sh, by tests that have made and mounted a volume.
 # shellcheck shell=bash
 
+# It asks every loop device for its file, and ends where the daemon of one has just
+# been killed, as other tests do.
+make_btrfs() {
+  for _ in 1 2 3 4 5 6; do
+    bounded mkfs.btrfs -q -f -K "$@" && return
+    sleep 5
+  done
+  return 1
+}
+
 # make_filesystem TYPE [OPTIONS]: on R, without discarding first, so that what
 # was never written still reads as main_fill left it.
 make_filesystem() {
@@ -10,7 +20,7 @@ make_filesystem() {
   case $type in
     ext4) bounded mkfs.ext4 -q -F -E nodiscard,lazy_itable_init=0,lazy_journal_init=0 "$@" "$R" ;;
     xfs) bounded mkfs.xfs -q -f -K "$@" "$R" ;;
-    btrfs) bounded mkfs.btrfs -q -f -K "$@" "$R" ;;
+    btrfs) make_btrfs "$@" "$R" ;;
   esac >"$SCRATCH/mkfs.log" 2>&1 || fail "mkfs.$type: $(cat "$SCRATCH/mkfs.log")"
 }
 

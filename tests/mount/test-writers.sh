@@ -49,9 +49,17 @@ sums_hold() {
   bounded sha256sum --quiet -c <<<"$list" || fail "sums differ $1"
 }
 
-# What the kernel says of R, and what the file system counted.
+# What the kernel says of R since mark_log (its log may have lost what is older), and
+# what the file system counted.
+MARK="remapfs-test $$:"
+mark_log() {
+  echo "$MARK $R" >/dev/kmsg 2>/dev/null || :
+}
+
 errors_seen() {
-  dmesg 2>/dev/null | grep -cE "I/O error.*\b${R#/dev/}\b|\(${R#/dev/}\).*error" || :
+  dmesg 2>/dev/null | awk -v mark="$MARK" 'index($0, mark) { text = ""; next } { text = text $0 "\n" }
+    END { printf "%s", text }' |
+    grep -cE "I/O error.*\b${R#/dev/}\b|\(${R#/dev/}\).*error" || :
   case $1 in
     ext4) cat "/sys/fs/ext4/${R#/dev/}/errors_count" ;;
     btrfs) bounded btrfs device stats "$FS" | awk '{ n += $2 } END { print n }' ;;
@@ -68,6 +76,7 @@ survives() {
   loop_attach
   make_filesystem "$type"
   mount_filesystem "$type"
+  mark_log
   before=$(errors_seen "$type" | xargs)
   for i in $(seq "$WRITERS"); do
     (writer "$i") &
