@@ -346,6 +346,10 @@ int __wrap_store_set_confirmed(struct store *s, spare_id_t id, uint64_t confirme
 
 int __wrap_spare_stamp(struct spare *s, uint64_t number, uint64_t sequence)
 {
+	struct sim *sim = sim_current();
+
+	if (sim->journal.count < sim->stamped_at)
+		sim->stamped_at = sim->journal.count;
 	return __real_spare_stamp(s, planted == NO_AGE_RECORDED ? 1 : number, sequence);
 }
 

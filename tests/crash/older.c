@@ -75,11 +75,14 @@ static const struct copy *put_back(struct disk *d, uint64_t seed, unsigned *ret_
 
 /* ---- what may be seen --------------------------------------------------------------- */
 
-/* Whether the stamps are still those that the copy has: no life began or ended in order. */
+/*
+ * Whether the stamps are still those that the copy has: no life began or ended in order
+ * since. One that was taken while they were given may have either.
+ */
 static bool is_of_last_life(const struct session *before, const struct copy *c, size_t point)
 {
 	for (size_t i = 0; i < before->turn_count; i++)
-		if (before->turns[i] > c->point && before->turns[i] <= point)
+		if (before->turns[i].began > c->point && before->turns[i].ended <= point)
 			return false;
 	return true;
 }

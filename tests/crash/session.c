@@ -43,7 +43,11 @@ void session_end(struct session *s)
 static void note_turn(struct session *s)
 {
 	s->turns = must(realloc(s->turns, (s->turn_count + 1) * sizeof(*s->turns)));
-	s->turns[s->turn_count++] = s->sim.journal.count;
+	s->turns[s->turn_count++] = (struct turn){
+		.began = s->sim.stamped_at < s->sim.journal.count ? s->sim.stamped_at
+								  : s->sim.journal.count,
+		.ended = s->sim.journal.count,
+	};
 }
 
 int session_open(struct session *s)
@@ -55,6 +59,7 @@ int session_open(struct session *s)
 	sim_use(&s->sim);
 	engine_volume(NULL);
 	memory_spare(false);
+	s->sim.stamped_at = SIZE_MAX;
 	rc = volume_open(SIM_PATH, &o, &s->volume, &err);
 	if (rc < 0 && settings.verbose && !s->sim.cut)
 		printf("  not opened: %s\n", err.text);
@@ -77,6 +82,7 @@ int session_close(struct session *s)
 
 	s->volume = NULL;
 	memory_spare(false);
+	s->sim.stamped_at = SIZE_MAX;
 	rc = volume_close(v);
 	memory_spare(true);
 	if (rc == 0 && !in_doubt && !s->sim.cut && !s->record.forgiving)

@@ -41,7 +41,10 @@ struct session {
 	struct record record;
 	struct volume *volume;
 	size_t opened; /* the point at which it was open, and everything was read */
-	size_t *turns; /* points at which an opening or an orderly end was over */
+	struct turn {
+		size_t began; /* to give the spares a new stamp */
+		size_t ended; /* the opening, or the orderly end */
+	} *turns;
 	size_t turn_count;
 	uint32_t sector_size;
 	uint64_t sectors;

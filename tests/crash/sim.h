@@ -28,6 +28,7 @@ struct sim {
 	int fail_error;    /* EIO or ENOSPC */
 	bool failed;       /* one did */
 	size_t failed_at;  /* at this point of the journal */
+	size_t stamped_at; /* when the first spare got a new stamp; SIZE_MAX: none did */
 	bool fail_changes; /* only writes, flushes and the like are counted */
 	bool fail_database; /* only those of the VFS */
 	bool skip_main_flush, fail_main_flush, fail_sync;
