@@ -28,7 +28,10 @@ end_of() { # VOLUME
   local pid
   pid=$(bounded remapctl status -J "$1" | jq .daemon.pid)
   wait_for 10 try_unmount "$MNT" || fail "fusermount3 -u: $(cat unmount.log)"
-  wait_for 30 process_ended "$pid" || fail "remapfs ($pid) does not end"
+  wait_for 30 process_ended "$pid" || {
+    threads_of "$pid" >&2
+    fail "remapfs ($pid) does not end"
+  }
 }
 
 # serves VOLUME WHEN: what it is known to hold, with the lost sectors as errors.
@@ -43,17 +46,27 @@ serves() {
   must_fail 'read-only' bounded dd if=whole of="$IMAGE" bs=512 count=1 conv=notrunc status=none
 }
 
+# fill VOLUME MAIN SPARE: stays mounted.
+fill() {
+  bounded remapctl create -q "$1" --main "$2,size=4M" --spare "$3,size=128K"
+  bounded remapctl inject "$1" add --sectors 1000-1099 --on write >injected
+  bounded remapctl inject "$1" add --sectors 3000-3007 --on read >injected
+  bounded remapfs "$1" "$MNT"
+  bounded dd if=whole of="$IMAGE" bs=1M oflag=direct conv=notrunc,fsync status=none
+  must_fail 'input/output error' sector_read "$IMAGE" 3000 8
+}
+
 say "a volume with sectors that moved and that are lost"
 truncate -s 32M medium.img
 mkfs.ext4 -q medium.img
 mount -o loop medium.img medium
 noise whole 8192
-bounded remapctl create -q "$V" --main medium/main,size=4M --spare medium/spare,size=128K
-bounded remapctl inject "$V" add --sectors 1000-1099 --on write >injected
-bounded remapctl inject "$V" add --sectors 3000-3007 --on read >injected
-bounded remapfs "$V" "$MNT"
-bounded dd if=whole of="$IMAGE" bs=1M oflag=direct conv=notrunc,fsync status=none
-must_fail 'input/output error' sector_read "$IMAGE" 3000 8
+mkdir there
+W=$SCRATCH/there/v
+fill "$W" there/main medium/spare.2
+end_of "$W"
+bounded remapctl inject "$W" clear >injected
+fill "$V" medium/main medium/spare
 # What a crash leaves is a copy of what is there while it is in use.
 sync
 mkdir crashed
@@ -91,13 +104,7 @@ end_of "$V"
 medium_unmount "after a crash"
 
 say "only the spare cannot be written"
-mount -o loop medium.img medium
-mkdir there
-cp medium/{v,v-wal,main} there/
-bounded sqlite3 there/v "UPDATE volume SET main_path = '$SCRATCH/there/main'"
-umount medium
 medium_mount
-W=$SCRATCH/there/v
 must_fail 'spare .*is read-only' bounded remapfs "$W" "$MNT"
 here=$(sum there/v)$(sum there/main)
 serves "$W" "with a spare that cannot be written"
