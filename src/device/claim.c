@@ -93,7 +93,7 @@ static int claim_one(struct claim *c, const struct storage_range *r, const struc
 		     struct error *err)
 {
 	struct claim_options as_opened = *o;
-	int fd = open_for_lock(r, o->read_only), rc;
+	int fd = open_for_lock(r, o->read_only || r->through), rc;
 
 	if (fd < 0)
 		return 0;
@@ -116,7 +116,7 @@ int claim_storage(const struct storage *s, int own, const struct claim_options *
 	if (!c.fds)
 		return error_set(err, ENOMEM, "out of memory; end other programs");
 	for (size_t i = 0; rc == 0 && i < s->count; i++)
-		if (!s->ranges[i].through && !is_same_node(own, &s->ranges[i]))
+		if (!is_same_node(own, &s->ranges[i]))
 			rc = claim_one(&c, &s->ranges[i], o, err);
 	if (rc < 0)
 		claim_release(&c);

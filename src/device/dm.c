@@ -1,6 +1,7 @@
 /*
  * The table of a device-mapper device, by the ioctl that dmsetup(8) uses. Only linear
- * targets say where their bytes are; LVM makes plain logical volumes of those.
+ * targets say where each byte is; LVM makes plain logical volumes of those. Striped ones
+ * are known to use a part of each device.
  */
 #include "device/dm.h"
 
@@ -50,20 +51,50 @@ static int read_table(dev_t device, struct dm_ioctl **ret)
 	return rc;
 }
 
-static struct dm_target target_of(const struct dm_target_spec *spec)
+/* Reads "major:minor sector" and moves *text past it. */
+static bool read_place(const char **text, struct dm_target *t)
 {
-	struct dm_target t = {.start = spec->sector_start * SECTOR, .length = spec->length * SECTOR};
-	const char *arguments = (const char *)(spec + 1);
 	unsigned major_number, minor_number;
 	unsigned long long offset;
+	int length = 0;
 
-	if (strcmp(spec->target_type, "linear") == 0 &&
-	    sscanf(arguments, "%u:%u %llu", &major_number, &minor_number, &offset) == 3) {
-		t.linear = true;
-		t.device = makedev(major_number, minor_number);
-		t.offset = offset * SECTOR;
+	if (sscanf(*text, " %u:%u %llu%n", &major_number, &minor_number, &offset, &length) != 3)
+		return false;
+	*text += length;
+	t->device = makedev(major_number, minor_number);
+	t->offset = offset * SECTOR;
+	return true;
+}
+
+/* "stripes chunk" and then a place for each. */
+static int each_stripe(struct dm_target t, const char *text,
+		       int (*fn)(void *context, const struct dm_target *), void *context)
+{
+	unsigned stripes = 0;
+	int length = 0, rc = 0;
+
+	if (sscanf(text, "%u %*u%n", &stripes, &length) != 1 || stripes == 0)
+		return fn(context, &t);
+	text += length;
+	t.bytes = t.length / stripes;
+	for (unsigned i = 0; rc == 0 && i < stripes; i++) {
+		if (!read_place(&text, &t))
+			t.device = 0;
+		rc = fn(context, &t);
 	}
-	return t;
+	return rc;
+}
+
+static int tell_target(const struct dm_target_spec *spec, const char *text,
+		       int (*fn)(void *context, const struct dm_target *), void *context)
+{
+	struct dm_target t = {.start = spec->sector_start * SECTOR, .length = spec->length * SECTOR};
+
+	if (strcmp(spec->target_type, "striped") == 0)
+		return each_stripe(t, text, fn, context);
+	t.linear = strcmp(spec->target_type, "linear") == 0 && read_place(&text, &t);
+	t.bytes = t.length;
+	return fn(context, &t);
 }
 
 int dm_each_target(dev_t device, int (*fn)(void *context, const struct dm_target *), void *context)
@@ -74,13 +105,11 @@ int dm_each_target(dev_t device, int (*fn)(void *context, const struct dm_target
 	size_t at = 0;
 
 	for (uint32_t i = 0; rc == 0 && i < io->target_count; i++) {
-		struct dm_target_spec spec_head;
-		struct dm_target target;
+		struct dm_target_spec spec;
 
-		memcpy(&spec_head, table + at, sizeof(spec_head));
-		target = target_of((const void *)(table + at));
-		at = spec_head.next;
-		rc = fn(context, &target);
+		memcpy(&spec, table + at, sizeof(spec));
+		rc = tell_target(&spec, table + at + sizeof(spec), fn, context);
+		at = spec.next;
 	}
 	free(io);
 	return rc;

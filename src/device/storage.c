@@ -186,7 +186,8 @@ static int walk_opaque(struct walk w, const char *folder, dev_t device, struct s
 struct mapping {
 	struct walk walk;
 	struct span span;
-	bool opaque;
+	dev_t device; /* that is mapped */
+	bool striped, opaque;
 };
 
 static int map_target(void *context, const struct dm_target *t)
@@ -199,8 +200,14 @@ static int map_target(void *context, const struct dm_target *t)
 	if (span.start >= span.end)
 		return 0;
 	if (!t->linear) {
-		m->opaque = true;
-		return 0;
+		struct walk below = m->walk;
+
+		below.through = m->device;
+		m->striped |= t->device != 0;
+		m->opaque |= t->device == 0;
+		return t->device ? walk_device(below, t->device,
+					       (struct span){t->offset, t->offset + t->bytes})
+				 : 0;
 	}
 	return walk_device(m->walk, t->device,
 			   (struct span){span.start - t->start + t->offset,
@@ -209,12 +216,14 @@ static int map_target(void *context, const struct dm_target *t)
 
 static int walk_dm(struct walk w, const char *folder, dev_t device, struct span span)
 {
-	struct mapping m = {.walk = w, .span = span};
+	struct mapping m = {.walk = w, .span = span, .device = device};
 	int rc = dm_each_target(device, map_target, &m);
 
 	if (rc == -ENOMEM)
 		return rc;
-	return rc < 0 || m.opaque ? walk_opaque(w, folder, device, span) : 0;
+	if (rc < 0 || m.opaque)
+		return walk_opaque(w, folder, device, span);
+	return m.striped ? add_device_range(&w, device, span) : 0;
 }
 
 static int count_one(void *context, dev_t device)
