@@ -220,6 +220,14 @@ requires() {
   done
 }
 
+# For the beginning of a mount namespace: what others have mounted would stay busy as
+# long as it lives. Only where propagation is private: else it would end for them, too.
+leave_other_mounts() {
+  awk '!/ shared:/ && / - (fuse[^ ]*|[^ ]+ \/dev\/loop[0-9]+) / { print $5 }' /proc/self/mountinfo |
+    tac | while read -r target; do umount -l "$target" 2>/dev/null || :; done
+}
+export -f leave_other_mounts
+
 say() {
   echo "-- $*"
 }

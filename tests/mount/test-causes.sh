@@ -99,6 +99,7 @@ chattr -i "$SPARE"
 as_nobody() {
   # shellcheck disable=SC2016
   bounded unshare --mount bash -c '
+    leave_other_mounts
     mount --bind fuse.dev /dev/fuse && exec setpriv --reuid nobody --regid nogroup --clear-groups "$@"' - "$@"
 }
 mknod -m 0666 fuse.dev c 10 229

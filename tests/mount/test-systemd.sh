@@ -98,10 +98,8 @@ SCRIPT
 
 say "systemd starts, reloads and stops them"
 cat >boot.sh <<'SCRIPT'
-# What others have mounted is nothing for this systemd to end. (It is a copy, and
-# private: unshare saw to that.)
-awk '/ - (fuse[^ ]*|[^ ]+ \/dev\/loop[0-9]+) / { print $5 }' /proc/self/mountinfo |
-  tac | while read -r target; do umount -l "$target"; done
+# What others have mounted is nothing for this systemd to end.
+leave_other_mounts
 mount -t tmpfs tmpfs /run
 mount --bind /proc/sys /proc/sys
 mount -o remount,bind,ro /proc/sys
