@@ -340,9 +340,10 @@ int spare_wipe(struct spare *);
 /*
  * Its superblocks are not read or written any more, and a flush has nothing to
  * do: with no slot in use, nobody asks anything of its device any more but the
- * committing thread.
+ * committing thread. false: its device has not answered somebody for a second, and is
+ * still in use.
  */
-void spare_leave(struct spare *);
+bool spare_leave(struct spare *);
 /*
  * Writes into both superblocks what they say of the others, durably. Errors:
  * those of spare_flush, -ENOMEM; then a later opening writes them anew.

@@ -432,7 +432,11 @@ static int worker_ended(struct supervisor *s, int status)
 				  s->shared->former);
 		return code < 0 ? EXIT_SYSTEM : code;
 	}
-	s->shared->former_end = code == EXIT_HANDOVER ? FORMER_HANDED_OVER : FORMER_DIED;
+	/* One that only waited answered nothing of what a dead one before it had begun. */
+	if (code != EXIT_HANDOVER)
+		s->shared->former_end = FORMER_DIED;
+	else if (s->serving)
+		s->shared->former_end = FORMER_HANDED_OVER;
 	if (code == EXIT_HANDOVER) {
 		s->start_at = monotonic_ms();
 	} else if (s->trying) {

@@ -14,9 +14,12 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "remapfs/cleanup.h"
 #include "spare/spare_impl.h"
+
+#define LEAVE_SECONDS 1
 
 int note_described(struct spare *s, slot_t first, uint64_t count, uint64_t sequence)
 {
@@ -146,14 +149,20 @@ int spare_wipe(struct spare *s)
 	return superblocks_wipe(s->device);
 }
 
-void spare_leave(struct spare *s)
+bool spare_leave(struct spare *s)
 {
-	HOLD_LOCK(&s->superblocks);
+	struct timespec until;
 
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += LEAVE_SECONDS;
+	if (pthread_mutex_clocklock(&s->superblocks, CLOCK_MONOTONIC, &until) != 0)
+		return false;
 	s->wiped = true;
 	pthread_mutex_lock(&s->flushing);
 	s->left = true;
 	pthread_mutex_unlock(&s->flushing);
+	pthread_mutex_unlock(&s->superblocks);
+	return true;
 }
 
 /* The lock is held. */

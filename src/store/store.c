@@ -144,8 +144,7 @@ static bool is_map_error(struct store *s)
 {
 	int code = sqlite3_extended_errcode(s->db);
 
-	return code == SQLITE_IOERR_SHMMAP || code == SQLITE_IOERR_SHMSIZE ||
-	       code == SQLITE_IOERR_SHMOPEN;
+	return code == SQLITE_IOERR_SHMMAP || code == SQLITE_IOERR_SHMOPEN;
 }
 
 int store_explain(struct store *s, int rc, const char *path, struct error *err)
@@ -155,6 +154,9 @@ int store_explain(struct store *s, int rc, const char *path, struct error *err)
 	if (rc == -EBUSY)
 		return error_set(err, EBUSY, "volume '%s' is locked by another program; end that "
 				 "one's transaction", path);
+	if (sqlite3_extended_errcode(s->db) == SQLITE_IOERR_SHMSIZE)
+		return error_set(err, ENOSPC, "the disk of volume '%s' has no room for the index of its "
+				 "log; make room", path);
 	if (is_map_error(s))
 		return error_set(err, EOPNOTSUPP, "volume '%s' cannot be used on %s, which has no "
 				 "shared memory maps of files; move it to another file system, such "

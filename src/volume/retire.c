@@ -193,8 +193,9 @@ static void close_device(struct volume *v, struct spare *spare)
 	if (spare_counts(spare).used)
 		return;
 	committer_enter(&v->committer);
-	spare_leave(spare);
-	fault_device_pull(spare_device(spare));
+	/* One that hangs is closed with the volume. */
+	if (spare_leave(spare))
+		fault_device_pull(spare_device(spare));
 	committer_leave(&v->committer);
 }
 
