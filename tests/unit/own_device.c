@@ -67,6 +67,17 @@ static int own_next_data(struct device *d, uint64_t offset, uint64_t *ret_start,
 	return device_next_data(inner(d), offset, ret_start, ret_end);
 }
 
+static struct device_identity main_identity;
+static bool main_is_told;
+
+static void own_identify(struct device *d, struct device_identity *ret)
+{
+	if (main_is_told && strcmp(((struct own *)d)->name, "main") == 0)
+		*ret = main_identity;
+	else
+		device_identify(inner(d), ret);
+}
+
 static void own_close(struct device *d)
 {
 	device_close(inner(d));
@@ -81,6 +92,7 @@ static const struct device_ops ops = {
 	.zero = own_zero,
 	.next_data = own_next_data,
 	.close = own_close,
+	.identify = own_identify,
 };
 
 static const char *name_of(const char *path)
@@ -108,6 +120,15 @@ static int open_device(void *context, const char *path, const struct file_device
 	return 0;
 }
 
+const struct volume_parts own_parts = {.open_device = open_device};
+
+void set_main_identity(const struct device_identity *identity)
+{
+	main_is_told = identity != NULL;
+	if (identity)
+		main_identity = *identity;
+}
+
 void set_rule(device_rule r)
 {
 	atomic_store(&rule, r);
@@ -115,11 +136,9 @@ void set_rule(device_rule r)
 
 void open_with_rule(device_rule r, struct volume_options options)
 {
-	static const struct volume_parts parts = {.open_device = open_device};
-
 	close_volume();
 	set_rule(NULL);
-	options.parts = &parts;
+	options.parts = &own_parts;
 	open_volume_with(&options);
 	set_rule(r);
 }

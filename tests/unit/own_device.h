@@ -19,5 +19,9 @@ typedef int (*device_rule)(const char *name, enum device_call, sector_t start, u
 void open_with_rule(device_rule, struct volume_options);
 /* From now on, for those that begin. */
 void set_rule(device_rule);
+/* What main says of itself; NULL: what its file does. */
+void set_main_identity(const struct device_identity *);
+/* For a test that opens the volume itself. */
+extern const struct volume_parts own_parts;
 
 #endif
