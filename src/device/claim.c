@@ -106,6 +106,19 @@ static int claim_one(struct claim *c, const struct storage_range *r, const struc
 	return rc;
 }
 
+/* Part of it is the storage for certain, and locked as such: one lock would meet the other. */
+static bool is_exact_too(const struct storage *s, const struct storage_range *r)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		const struct storage_range *exact = &s->ranges[i];
+
+		if (!exact->through && exact->is_file == r->is_file &&
+		    exact->device == r->device && exact->inode == r->inode)
+			return true;
+	}
+	return false;
+}
+
 int claim_storage(const struct storage *s, int own, const struct claim_options *o,
 		  struct claim *ret, struct error *err)
 {
@@ -116,7 +129,8 @@ int claim_storage(const struct storage *s, int own, const struct claim_options *
 	if (!c.fds)
 		return error_set(err, ENOMEM, "out of memory; end other programs");
 	for (size_t i = 0; rc == 0 && i < s->count; i++)
-		if (!is_same_node(own, &s->ranges[i]))
+		if (!is_same_node(own, &s->ranges[i]) &&
+		    !(s->ranges[i].through && is_exact_too(s, &s->ranges[i])))
 			rc = claim_one(&c, &s->ranges[i], o, err);
 	if (rc < 0)
 		claim_release(&c);

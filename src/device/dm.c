@@ -90,6 +90,9 @@ static int tell_target(const struct dm_target_spec *spec, const char *text,
 {
 	struct dm_target t = {.start = spec->sector_start * SECTOR, .length = spec->length * SECTOR};
 
+	/* Nothing lies below these. */
+	if (strcmp(spec->target_type, "error") == 0 || strcmp(spec->target_type, "zero") == 0)
+		return 0;
 	if (strcmp(spec->target_type, "striped") == 0)
 		return each_stripe(t, text, fn, context);
 	t.linear = strcmp(spec->target_type, "linear") == 0 && read_place(&text, &t);
