@@ -78,8 +78,9 @@ void control_stop(struct control_server *);
 /*
  * Asks the daemon of a volume. 0: *ret_answer is a new reference; -ENOENT or
  * -ECONNREFUSED: no daemon runs; -EACCES; -ETIMEDOUT: none within
- * CONTROL_WAIT_MS, or its process is stopped, which is found out within a second; -EPROTO: not an answer; -EAGAIN: the next worker does not
- * serve yet; -EREMOTEIO: the daemon refused (err says why).
+ * CONTROL_WAIT_MS, or its process is stopped, which is found out within a second;
+ * -EPROTO: not an answer; -EAGAIN: the next worker does not serve yet; -EREMOTEIO: the
+ * daemon refused (err says why).
  */
 int control_ask(const char *volume_path, const char *command, json_t **ret_answer,
 		struct error *err);

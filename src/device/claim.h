@@ -33,8 +33,10 @@ struct claim {
 /*
  * The same on all that the storage is, but for what `own` (a descriptor that has been
  * locked) is itself. What it may be in, below a device that cannot be looked into, is
- * locked as by a reader: others may be in it as well, but none can have it. What cannot be opened is left out: then who asks by that
- * name does not meet this claim. -EBUSY, -ENOMEM; err has the line, *ret is empty.
+ * locked as by a reader: others may be in it as well, but none can have it. Of a device
+ * that is also the storage for certain, only those bytes are locked. What cannot be
+ * opened is left out: whoever asks by that name does not meet this claim. -EBUSY,
+ * -ENOMEM; err has the line, *ret is empty.
  */
 int claim_storage(const struct storage *, int own, const struct claim_options *,
 		  struct claim *ret, struct error *err);

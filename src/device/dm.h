@@ -19,8 +19,9 @@ struct dm_target {
 };
 
 /*
- * Calls fn for each target (each stripe) of the table until it returns nonzero; that. -EPERM and
- * others: the table cannot be read (it takes root), and nothing was called.
+ * Calls fn for each target (each stripe) of the table until it returns nonzero; that. Not
+ * for error and zero targets, below which nothing lies. -EPERM and others: the table cannot
+ * be read (it takes root), and nothing was called.
  */
 int dm_each_target(dev_t device, int (*fn)(void *context, const struct dm_target *),
 		   void *context);
