@@ -44,6 +44,7 @@ static void add_step(struct steps *s, const char *format, ...)
 	int n;
 
 	va_start(args, format);
+	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): the analyser does not see va_start */
 	vsnprintf(step, sizeof(step), format, args);
 	va_end(args);
 	if (strstr(s->text, step))

@@ -104,10 +104,10 @@ int dm_each_target(dev_t device, int (*fn)(void *context, const struct dm_target
 {
 	struct dm_ioctl *io = NULL;
 	int rc = read_table(device, &io);
-	const char *table = rc == 0 ? (const char *)io + io->data_start : NULL;
+	const char *table = io ? (const char *)io + io->data_start : NULL;
 	size_t at = 0;
 
-	for (uint32_t i = 0; rc == 0 && i < io->target_count; i++) {
+	for (uint32_t i = 0; table && rc == 0 && i < io->target_count; i++) {
 		struct dm_target_spec spec;
 
 		memcpy(&spec, table + at, sizeof(spec));

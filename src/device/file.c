@@ -42,6 +42,7 @@ static int find_size(int fd, bool block_device, uint64_t *ret)
 {
 	struct stat st;
 
+	*ret = 0;
 	if (block_device)
 		return ioctl(fd, BLKGETSIZE64, ret) < 0 ? -errno : 0;
 	if (fstat(fd, &st) < 0)

@@ -279,6 +279,7 @@ int worker_run(const struct options *options)
 	int code;
 
 	if (!inheritance_read(options->worker, &w.inherited) || !map_shared(&w)) {
+		inheritance_clear(&w.inherited);
 		log_error("--worker is for the supervisor alone; use 'remapfs VOLUME MOUNTPOINT'");
 		return EXIT_USAGE;
 	}
@@ -289,6 +290,7 @@ int worker_run(const struct options *options)
 	prctl(PR_SET_NAME, "remapfs");
 	session_block_signals();
 	code = serve(&w, &err);
+	inheritance_clear(&w.inherited);
 	if (err.text[0])
 		log_error("%s", err.text);
 	return code;

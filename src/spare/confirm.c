@@ -19,7 +19,8 @@
 #include "remapfs/cleanup.h"
 #include "spare/spare_impl.h"
 
-#define LEAVE_SECONDS 1
+#define LEAVE_MS  1000
+#define LEAVE_TRY 5 /* ms */
 
 int note_described(struct spare *s, slot_t first, uint64_t count, uint64_t sequence)
 {
@@ -151,12 +152,15 @@ int spare_wipe(struct spare *s)
 
 bool spare_leave(struct spare *s)
 {
-	struct timespec until;
+	const struct timespec pause = {.tv_nsec = LEAVE_TRY * 1000000};
+	int tries = LEAVE_MS / LEAVE_TRY;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += LEAVE_SECONDS;
-	if (pthread_mutex_clocklock(&s->superblocks, CLOCK_MONOTONIC, &until) != 0)
-		return false;
+	/* In turns: ThreadSanitizer does not know pthread_mutex_clocklock. */
+	while (pthread_mutex_trylock(&s->superblocks) != 0) {
+		if (tries-- == 0)
+			return false;
+		nanosleep(&pause, NULL);
+	}
 	s->wiped = true;
 	pthread_mutex_lock(&s->flushing);
 	s->left = true;

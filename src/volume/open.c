@@ -323,8 +323,8 @@ static int record_main(struct volume *v)
 	struct event event = {.kind = EVENT_MAIN_CHANGED};
 	int rc = 0;
 
-	if (v->main_changed || !was->known || strcmp(was->hardware, is->hardware) ||
-	    strcmp(was->file, is->file))
+	if (v->main_changed || !was->known || strcmp(was->hardware, is->hardware) != 0 ||
+	    strcmp(was->file, is->file) != 0)
 		rc = store_set_identity(v->store, is);
 	if (rc < 0 || !v->main_changed)
 		return rc;
