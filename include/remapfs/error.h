@@ -14,7 +14,7 @@ struct error {
 };
 
 /*
- * Formats the line (control characters in it become '?', so that hostile file
+ * Formats the line (what is unsafe in it becomes '?', see text.h, so that hostile file
  * names stay on one line) and returns -code, for "return error_set(...)".
  * code > 0. err may be NULL. Keeps errno.
  */

@@ -2,7 +2,8 @@
  * Messages for the operator: what a fault is, and what to do about it. Until
  * log_to_syslog they go to stderr, as "program: message", or with the priority
  * that the journal reads ("<3>message") where stderr is a unit's journal;
- * afterwards to syslog (facility daemon). Thread-safe.
+ * afterwards to syslog (facility daemon). A message is one line of up to 1023 bytes:
+ * what is unsafe in it becomes '?' (text.h). Thread-safe.
  *
  * A dying disk fails a thousand times a second: each place that logs may do so
  * LOG_BURST times in LOG_INTERVAL_S, and the next message says how many were left

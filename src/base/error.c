@@ -1,18 +1,12 @@
 #include "remapfs/error.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static void one_line(char *text)
-{
-	for (unsigned char *c = (unsigned char *)text; *c; c++)
-		if (*c < 0x20 || *c == 0x7f)
-			*c = '?';
-}
+#include "remapfs/text.h"
 
 /*
  * What is too long is nearly always a path in the middle; the cause is at the
@@ -42,7 +36,7 @@ int (error_set)(struct error *err, int code, const char *format, ...)
 		vsnprintf(line, sizeof(line), format, args);
 		va_end(args);
 		fit(err, line);
-		one_line(err->text);
+		text_clean(err->text);
 	}
 	errno = kept;
 	return -code;
@@ -58,7 +52,7 @@ void error_prefix(struct error *err, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(prefix, sizeof(prefix), format, args);
 	va_end(args);
-	one_line(prefix);
+	text_clean(prefix);
 	memcpy(rest, err->text, sizeof(rest));
 	if (snprintf(err->text, sizeof(err->text), "%s: %s", prefix, rest) < 0)
 		err->text[0] = 0;

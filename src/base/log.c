@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "remapfs/cleanup.h"
+#include "remapfs/text.h"
 
 static const char *program = "remapfs";
 static enum log_level limit = LOG_LEVEL_NOTICE;
@@ -101,12 +102,11 @@ __attribute__((format(printf, 2, 0))) static void put(enum log_level level, cons
 {
 	char line[1024];
 
-	if (atomic_load(&use_syslog)) {
-		vsyslog(priorities[level], format, args);
-		return;
-	}
 	vsnprintf(line, sizeof(line), format, args);
-	if (to_journal)
+	text_clean(line);
+	if (atomic_load(&use_syslog))
+		syslog(priorities[level], "%s", line);
+	else if (to_journal)
 		fprintf(stderr, "<%d>%s\n", priorities[level], line);
 	else
 		fprintf(stderr, "%s: %s\n", program, line);

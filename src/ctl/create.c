@@ -174,8 +174,8 @@ static void warn_format(const char *path)
 
 	if (!container_find(path, &container))
 		return;
-	fprintf(stderr, "remapctl: warning: main '%s' is %s, not a disk: disk.img will show the file "
-		"and not what is in it; %s\n", path, container.name, container.qemu
+	warn_text("main '%.200s' is %s, not a disk: disk.img will show the file and not what is in "
+		  "it; %s", path, container.name, container.qemu
 		? "attach it with 'qemu-nbd --connect' and give that device, or turn it into a disk "
 		  "image with 'qemu-img convert -O raw'" : "unpack it first");
 }
@@ -203,7 +203,7 @@ static int create(struct request *request)
 	}
 	progress_end(&request->progress);
 	if (warning.text[0])
-		fprintf(stderr, "remapctl: warning: %s\n", warning.text);
+		warn_text("%s", warning.text);
 	warn_of_places(&request->create);
 	if (request->quiet)
 		return EXIT_DONE;

@@ -52,6 +52,8 @@ int run_report(int argc, char **argv);
 int refuse(const struct error *err);
 int refuse_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int refuse_misuse(const struct error *err);
+/* One line on stderr, of what does not end the command. */
+void warn_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* As above, with a remedy of its own: try 'remapctl COMMAND --help'. */
 int misuse(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* What a store_ call other than store_open returned (negative) about volume. */
@@ -78,7 +80,7 @@ int next_option(const char *command, int argc, char **argv, const char *shorts,
 int check_operands(const char *command, int argc, char **argv, int min, int max,
 		   const char *const *names);
 
-/* Prints path so that a shell reads it back as one word. */
+/* Prints path so that bash reads it back as one word; what is unsafe (text.h) as \ooo. */
 void print_word(FILE *, const char *path);
 
 /* ---- tables (table.c) --------------------------------------------------------- */

@@ -1,4 +1,6 @@
 #include "ctl/disks.h"
+
+#include "ctl/ctl.h"
 #include "ctl/mounts.h"
 
 #include "remapfs/cleanup.h"
@@ -236,6 +238,6 @@ void disks_warn_memory(const char *what, const char *path)
 	struct disks disks;
 
 	if (disks_of(path, &disks) == 0 && disks.memory)
-		fprintf(stderr, "remapctl: warning: %s '%s' is in memory (%s), and gone at the next "
-			"boot; put it on a disk\n", what, path, disks.memory);
+		warn_text("%s '%.200s' is in memory (%s), and gone at the next boot; put it on a disk",
+			  what, path, disks.memory);
 }

@@ -3,7 +3,8 @@
 
 #include "ctl/color.h"
 
-#include <ctype.h>
+#include "remapfs/text.h"
+
 #include <stdarg.h>
 #include <string.h>
 
@@ -80,8 +81,7 @@ void doctor_find(struct doctor *doctor, enum doctor_result result, const char *c
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	for (size_t i = 0; i < sizeof(text); i++)
-		f->text[i] = iscntrl((unsigned char)text[i]) && text[i] ? '?' : text[i];
+	snprintf(f->text, sizeof(f->text), "%s", text_clean(text));
 	split = result == DOCTOR_PASS ? NULL : find_last(f->text, "; ");
 	if (split)
 		*split = 0;

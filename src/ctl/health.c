@@ -2,8 +2,8 @@
 #include "ctl/status.h"
 
 #include "remapfs/parse.h"
+#include "remapfs/text.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -128,10 +128,12 @@ static void judge_daemon(struct verdict *v, const struct status *s, const struct
 /* ---- telling ---------------------------------------------------------------- */
 
 /* '|' begins the performance data, and there is one line. */
-static void print_text(const char *text)
+static void print_text(char *text)
 {
-	for (; *text; text++)
-		putchar(iscntrl((unsigned char)*text) ? '?' : *text == '|' ? '/' : *text);
+	text_clean(text);
+	for (char *bar = text; (bar = strchr(bar, '|'));)
+		*bar = '/';
+	fputs(text, stdout);
 }
 
 static void print_limit(uint64_t limit)

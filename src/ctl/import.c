@@ -136,7 +136,7 @@ static int import(struct import *i)
 	if (check_block_size(i, &err) < 0 || read_file(i, &ranges, &count, &warning, &err) < 0)
 		return refuse(&err);
 	if (warning.text[0])
-		fprintf(stderr, "remapctl: warning: %s\n", warning.text);
+		warn_text("%s", warning.text);
 	if (i->dry)
 		return mark_rehearse(&i->move, ranges, count);
 	rc = mark_sectors(&i->move, ranges, count, shape.sector_size);

@@ -3,6 +3,7 @@
 #include "ctl/output.h"
 
 #include "remapfs/cleanup.h"
+#include "remapfs/text.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -31,21 +32,23 @@ struct metrics {
 	char *volume; /* the label of every sample, escaped */
 };
 
-/* The text as the value of a label; the caller frees it. NULL: no memory. */
+/*
+ * The text as the value of a label, what is unsafe (text.h) as '?'; the caller frees it.
+ * NULL: no memory.
+ */
 static char *escape_label(const char *text)
 {
-	json_t *utf8 = json_text(text);
-	const char *c = json_string_value(utf8);
-	char *escaped = c ? malloc(strlen(c) * 2 + 1) : NULL, *to = escaped;
+	CLEANUP_FREE char *clean = strdup(text);
+	char *escaped = clean ? malloc(strlen(clean) * 2 + 1) : NULL, *to = escaped;
 
-	for (; escaped && *c; c++) {
-		if (*c == '\\' || *c == '"' || *c == '\n')
+	if (!escaped)
+		return NULL;
+	for (const char *c = text_clean(clean); *c; c++) {
+		if (*c == '\\' || *c == '"')
 			*to++ = '\\';
-		*to++ = *c == '\n' ? 'n' : *c;
+		*to++ = *c;
 	}
-	if (escaped)
-		*to = 0;
-	json_decref(utf8);
+	*to = 0;
 	return escaped;
 }
 
@@ -70,12 +73,13 @@ static void single(const struct metrics *m, const char *name, const char *type, 
 static int print_info(const struct metrics *m)
 {
 	CLEANUP_FREE char *main = escape_label(m->status->volume->main_path);
+	CLEANUP_FREE char *uuid = escape_label(m->status->volume->uuid);
 
-	if (!main)
+	if (!main || !uuid)
 		return -ENOMEM;
 	family(m, "remapfs_volume_info", "gauge", "What the volume is; always 1.");
 	fprintf(m->out, "remapfs_volume_info{volume=\"%s\",uuid=\"%s\",main=\"%s\",version=\""
-		REMAPFS_VERSION "\"} 1\n", m->volume, m->status->volume->uuid, main);
+		REMAPFS_VERSION "\"} 1\n", m->volume, uuid, main);
 	return 0;
 }
 

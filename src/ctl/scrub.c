@@ -4,6 +4,7 @@
  */
 #include "ctl/ctl.h"
 #include "ctl/progress.h"
+#include "ctl/status.h"
 
 #include "remapfs/cleanup.h"
 #include "remapfs/parse.h"
@@ -179,7 +180,7 @@ static int print_status(const struct volume_scrub *s, bool served)
 	return EXIT_DONE;
 }
 
-static int print_json(const struct volume_scrub *s, bool served)
+static int print_scrub(const struct volume_scrub *s, bool served)
 {
 	const struct scrub_counts *c = &s->scrub.found;
 	json_t *o = json_pack(
@@ -191,12 +192,7 @@ static int print_json(const struct volume_scrub *s, bool served)
 	    (json_int_t)c->weak, "moved", (json_int_t)c->moved, "cured", (json_int_t)c->cured,
 	    "unsteady", (json_int_t)c->unsteady, "skipped", (json_int_t)c->skipped);
 
-	if (!o)
-		return refuse_text("needs more memory than there is; end other programs");
-	json_dumpf(o, stdout, JSON_INDENT(3));
-	putchar('\n');
-	json_decref(o);
-	return EXIT_DONE;
+	return print_json(o);
 }
 
 static int show_status(const struct scrubbing *s)
@@ -207,7 +203,7 @@ static int show_status(const struct scrubbing *s)
 
 	if (look(s, &now, &served, &err) < 0)
 		return refuse(&err);
-	return s->json ? print_json(&now, served) : print_status(&now, served);
+	return s->json ? print_scrub(&now, served) : print_status(&now, served);
 }
 
 /* ---- waiting ----------------------------------------------------------------------- */

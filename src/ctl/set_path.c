@@ -162,7 +162,7 @@ static int set_paths(const struct request *request)
 			     &warning, &err) < 0)
 		return refuse(&err);
 	if (warning.text[0])
-		fprintf(stderr, "remapctl: warning: %s\n", warning.text);
+		warn_text("%s", warning.text);
 	return request->quiet ? EXIT_DONE : print_paths(request);
 }
 

@@ -190,7 +190,7 @@ static int prepare_and_add(struct prepare_options *options, bool quiet)
 	if (rc < 0)
 		return refuse(&err);
 	if (warning.text[0])
-		fprintf(stderr, "remapctl: warning: %s\n", warning.text);
+		warn_text("%s", warning.text);
 	disks_warn_memory("the spare", spare.path);
 	rc = add(options->path, &spare, &err);
 	if (rc == 0 && !quiet)

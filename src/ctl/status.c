@@ -6,8 +6,8 @@
 #include "remapfs/check.h"
 #include "remapfs/cleanup.h"
 #include "remapfs/parse.h"
+#include "remapfs/text.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -108,13 +108,9 @@ uint64_t daemon_number(const struct status *status, const char *key)
 
 json_t *json_text(const char *text)
 {
-	json_t *string = json_string(text);
-	CLEANUP_FREE char *ascii = string ? NULL : strdup(text);
+	CLEANUP_FREE char *utf8 = strdup(text);
 
-	for (char *c = ascii; c && *c; c++)
-		if (*c & 0x80)
-			*c = '?';
-	return string ? string : json_string(ascii ? ascii : "");
+	return utf8 ? json_string(text_make_utf8(utf8)) : NULL;
 }
 
 static json_t *spares_json(const struct status *status)
@@ -209,11 +205,13 @@ static json_t *status_json(const struct status *status)
 
 int print_json(json_t *object)
 {
-	if (!object)
-		return refuse_text("needs more memory than there is; end other programs");
-	json_dumpf(object, stdout, JSON_INDENT(3));
-	putchar('\n');
+	CLEANUP_FREE char *text = object ? json_dumps(object, JSON_INDENT(3)) : NULL;
+
 	json_decref(object);
+	if (!text)
+		return refuse_text("needs more memory than there is; end other programs");
+	text_put_json(stdout, text);
+	putchar('\n');
 	return EXIT_DONE;
 }
 
@@ -241,10 +239,7 @@ static void line(const char *key, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	for (char *c = text; *c; c++)
-		if (iscntrl((unsigned char)*c))
-			*c = '?';
-	printf("%-10s  %s\n", key, text);
+	printf("%-10s  %s\n", key, text_clean(text));
 }
 
 static void print_daemon(const struct status *status)

@@ -48,9 +48,12 @@ bool daemon_says(const struct status *, const char *key);
 const char *daemon_text(const struct status *, const char *key);
 uint64_t daemon_number(const struct status *, const char *key);
 
-/* JSON is UTF-8 and a path any bytes: those that cannot be said become '?'. */
+/* JSON is UTF-8 and a path any bytes: those that cannot be said become '?'. NULL: no memory. */
 json_t *json_text(const char *text);
-/* Prints object, lets go of it, and returns the exit code. NULL: no memory. */
+/*
+ * Prints object, what is unsafe in its strings as \uXXXX (text.h), lets go of it, and
+ * returns the exit code. NULL: no memory.
+ */
 int print_json(json_t *object);
 
 #endif

@@ -5,6 +5,7 @@
 #include "ctl/ctl.h"
 
 #include "remapfs/cleanup.h"
+#include "remapfs/text.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -19,7 +20,7 @@ struct table {
 	const struct store_column *columns;
 	size_t shown[COLUMNS_MAX]; /* indices into columns */
 	size_t count;
-	bool raw;
+	bool raw, json;
 };
 
 bool take_table_option(int c, const char *argument, struct table_options *options)
@@ -127,6 +128,7 @@ static int add_columns(struct table *table)
 static int build(struct table *table, const char *name, const struct table_options *options)
 {
 	table->raw = options->raw;
+	table->json = options->json;
 	table->table = scols_new_table();
 	if (!table->table || scols_table_set_name(table->table, name))
 		return -ENOMEM;
@@ -170,6 +172,21 @@ void table_free(struct table *table)
 	free(table);
 }
 
+/* Raw output and JSON escape what is unsafe, and lose nothing of it. */
+static int set_cell(struct table *table, struct libscols_line *line, size_t column,
+		    const char *value)
+{
+	char *copy = strdup(value);
+
+	if (copy && !table->raw && !table->json)
+		text_clean(copy);
+	if (!copy || scols_line_refer_data(line, column, copy)) {
+		free(copy);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
 int table_add(struct table *table, const char *const *values)
 {
 	struct libscols_line *line = scols_table_new_line(table->table, NULL);
@@ -182,7 +199,7 @@ int table_add(struct table *table, const char *const *values)
 		/* An empty cell between blanks would shift the fields after it. */
 		if (table->raw && (!value || !*value))
 			value = "-";
-		if (value && scols_line_set_data(line, i, value))
+		if (value && set_cell(table, line, i, value) < 0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -190,8 +207,13 @@ int table_add(struct table *table, const char *const *values)
 
 int table_print(struct table *table)
 {
-	int rc = scols_print_table(table->table);
+	CLEANUP_FREE char *text = NULL;
+	int rc;
 
+	if (!table->json)
+		rc = scols_print_table(table->table);
+	else if ((rc = scols_print_table_to_string(table->table, &text)) == 0)
+		text_put_json(stdout, text);
 	return rc == -ENOMEM ? rc : 0; /* output errors are found at the end */
 }
 

@@ -1,6 +1,8 @@
 /* How a command line is read, and how a command ends that cannot be done. */
 #include "ctl/ctl.h"
 
+#include "remapfs/text.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -23,10 +25,21 @@ int refuse_misuse(const struct error *err)
 __attribute__((format(printf, 2, 0))) static void vset(struct error *err, const char *format,
 						       va_list args)
 {
-	char text[sizeof(err->text)];
+	char text[2 * sizeof(err->text)];
 
 	vsnprintf(text, sizeof(text), format, args);
 	error_set(err, EINVAL, "%s", text);
+}
+
+void warn_text(const char *format, ...)
+{
+	struct error warning;
+	va_list args;
+
+	va_start(args, format);
+	vset(&warning, format, args);
+	va_end(args);
+	fprintf(stderr, "remapctl: warning: %s\n", warning.text);
 }
 
 int refuse_text(const char *format, ...)
@@ -161,17 +174,30 @@ static bool is_plain(const char *text)
 					   "0123456789/._-+:,@%")];
 }
 
+/* As ls does it: the bytes of what is unsafe stand in a word of their own, $'...'. */
+static void print_escaped(FILE *out, const char *bytes, size_t length)
+{
+	fputs("'$'", out);
+	for (size_t i = 0; i < length; i++)
+		fprintf(out, "\\%03o", (unsigned char)bytes[i]);
+	fputs("''", out);
+}
+
 void print_word(FILE *out, const char *path)
 {
+	size_t length;
+
 	if (is_plain(path)) {
 		fputs(path, out);
 		return;
 	}
 	fputc('\'', out);
-	for (const char *c = path; *c; c++)
-		if (*c == '\'')
+	for (; *path; path += length)
+		if (text_is_unsafe(text_character(path, &length)))
+			print_escaped(out, path, length);
+		else if (*path == '\'')
 			fputs("'\\''", out);
 		else
-			fputc(iscntrl((unsigned char)*c) ? '?' : *c, out);
+			fwrite(path, 1, length, out);
 	fputc('\'', out);
 }

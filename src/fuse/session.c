@@ -21,6 +21,7 @@
 #include "ctl/mounts.h"
 #include "fuse/serve.h"
 #include "remapfs/cleanup.h"
+#include "remapfs/text.h"
 
 struct session {
 	struct fuse_session *fuse;
@@ -170,7 +171,7 @@ __attribute__((format(printf, 2, 0))) static void hear(enum fuse_log_level level
 	vsnprintf(line, sizeof(line), format, args);
 	line[strcspn(line, "\n")] = 0;
 	if (level >= FUSE_LOG_DEBUG)
-		fprintf(stderr, "%s\n", line);
+		fprintf(stderr, "%s\n", text_clean(line));
 	else
 		snprintf(last_words, sizeof(last_words), "%s", line);
 }

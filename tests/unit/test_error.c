@@ -35,6 +35,9 @@ static void hostile_names_stay_on_one_line(void **state)
 	(void)state;
 	error_set(&err, EINVAL, "%s", "a\nb\rc\033[2Jd\te\177f");
 	assert_string_equal(err.text, "a?b?c?[2Jd?e?f");
+	error_set(&err, EINVAL, "%s", "g\302\233h\342\200\256i\377");
+	assert_string_equal(err.text, "g?h?i?");
+	error_set(&err, EINVAL, "%s", "a\nb\rc\033[2Jd\te\177f");
 	error_prefix(&err, "%s", "p\nq");
 	assert_string_equal(err.text, "p?q: a?b?c?[2Jd?e?f");
 }

@@ -93,6 +93,24 @@ static void a_journal_gets_the_priority(void **state)
 }
 
 /* Inherited by a program whose stderr went elsewhere. */
+/* A line of its own would have a priority of its own as well. */
+static void a_hostile_name_makes_no_line(void **state)
+{
+	struct stat st;
+	char stream[64];
+
+	(void)state;
+	listen_to_stderr();
+	fstat(STDERR_FILENO, &st);
+	snprintf(stream, sizeof(stream), "%lu:%lu", (unsigned long)st.st_dev,
+		 (unsigned long)st.st_ino);
+	setenv("JOURNAL_STREAM", stream, 1);
+	log_init("prog", LOG_LEVEL_NOTICE);
+	log_error("'%s' is gone", "a\n<0>b\033[2J\302\233c\342\200\256d\377e");
+	stop_listening();
+	assert_string_equal(said, "<3>'a?<0>b?[2J?c?d?e' is gone\n");
+}
+
 static void another_stream_is_no_journal(void **state)
 {
 	(void)state;
@@ -143,6 +161,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_terminal_gets_the_name_of_the_program),
 		TEST(a_journal_gets_the_priority),
+		TEST(a_hostile_name_makes_no_line),
 		TEST(another_stream_is_no_journal),
 		TEST(what_repeats_is_left_out),
 		TEST(debug_messages_are_never_left_out),

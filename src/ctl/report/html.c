@@ -1,13 +1,9 @@
 #include "ctl/report/report.h"
 
-#include <string.h>
+#include "remapfs/cleanup.h"
+#include "remapfs/text.h"
 
-/* U+FFFE and U+FFFF are characters, but none of XML. */
-static bool is_no_character(const char *c)
-{
-	return (unsigned char)c[0] == 0xef && (unsigned char)c[1] == 0xbf &&
-	       ((unsigned char)c[2] & 0xfe) == 0xbe;
-}
+#include <string.h>
 
 static void put_character(FILE *out, char c)
 {
@@ -28,23 +24,17 @@ static void put_character(FILE *out, char c)
 		fputs("&#39;", out);
 		return;
 	}
-	fputc((unsigned char)c < ' ' || c == 0x7f ? '?' : c, out);
+	fputc(c, out);
 }
 
 void put_text(FILE *out, const char *text)
 {
-	json_t *utf8 = json_text(text);
-	const char *c = json_string_value(utf8);
+	CLEANUP_FREE char *clean = strdup(text);
 
-	for (; c && *c; c++) {
-		if (is_no_character(c)) {
-			fputc('?', out);
-			c += 2;
-			continue;
-		}
+	if (clean)
+		text_clean(clean);
+	for (const char *c = clean; c && *c; c++)
 		put_character(out, *c);
-	}
-	json_decref(utf8);
 }
 
 void put_number(FILE *out, uint64_t number)

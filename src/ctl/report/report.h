@@ -36,7 +36,7 @@ extern const char report_page_css[], report_page_js[]; /* made of the files here
 
 /* ---- html.c ------------------------------------------------------------------- */
 
-/* Escaped, for content and for values of attributes. */
+/* Escaped, for content and for values of attributes; what is unsafe (text.h) as '?'. */
 void put_text(FILE *, const char *text);
 /* With thin spaces between thousands. */
 void put_number(FILE *, uint64_t number);
