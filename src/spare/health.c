@@ -18,6 +18,7 @@ bool spare_fail(struct spare *s, enum spare_health health, int error)
 	HOLD_LOCK(&s->lock);
 	bool worse = health > atomic_load(&s->health);
 
+	s->failures++;
 	if (health != SPARE_NO_ROOM && health != SPARE_AWAY && health > atomic_load(&s->least))
 		atomic_store(&s->least, health);
 	if (!worse)
@@ -109,16 +110,34 @@ static bool has_room(struct spare *s)
 	return true;
 }
 
+static uint64_t failures_known(struct spare *s)
+{
+	HOLD_LOCK(&s->lock);
+
+	return s->failures;
+}
+
+/* Unless it failed while it was looked at: then it has to be looked at again. */
+static bool get_better(struct spare *s, uint64_t known)
+{
+	HOLD_LOCK(&s->lock);
+
+	if (s->failures != known)
+		return false;
+	atomic_store(&s->no_room_at, NO_SLOT_KNOWN);
+	atomic_store(&s->health, atomic_load(&s->least));
+	return true;
+}
+
 bool spare_recover(struct spare *s)
 {
-	enum spare_health was = atomic_load(&s->health), least = atomic_load(&s->least);
+	uint64_t known = failures_known(s);
+	enum spare_health was = atomic_load(&s->health);
 
-	if (was == least)
+	if (was == atomic_load(&s->least))
 		return false;
 	HOLD_LOCK(&s->superblocks);
 	if (s->left || !is_as_it_was(s) || (was == SPARE_NO_ROOM && !has_room(s)))
 		return false;
-	atomic_store(&s->no_room_at, NO_SLOT_KNOWN);
-	/* It may have got worse meanwhile. */
-	return atomic_compare_exchange_strong(&s->health, &was, least);
+	return get_better(s, known);
 }

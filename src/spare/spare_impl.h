@@ -26,6 +26,7 @@ struct spare {
 	_Atomic(enum spare_health) health;
 	_Atomic(enum spare_health) least; /* what it does not get better than */
 	_Atomic(int) error;               /* positive errno: why */
+	uint64_t failures;                /* how often that was told; under lock */
 	_Atomic(slot_t) no_room_at;       /* where a write found none; NO_SLOT_KNOWN */
 	_Atomic(uint64_t) no_room_count;  /* for so many slots */
 	atomic_bool held; /* nothing is confirmed any more */

@@ -154,6 +154,7 @@ static int judge(struct examiner *x, int error, const struct extent *e)
 static int ask(struct examiner *x, const struct extent *e)
 {
 	struct volume *v = x->volume;
+	uint64_t known = errors_known(v);
 	int64_t began = now_ms();
 	int rc = read_extent(v, e, x->buf), verdict;
 
@@ -162,7 +163,7 @@ static int ask(struct examiner *x, const struct extent *e)
 		return verdict < 0 ? verdict : -rc;
 	}
 	if (e->spare == ON_MAIN) {
-		note_read(v, e->start);
+		note_read(v, e->start, known);
 		x->worked = e->start;
 	}
 	return is_slow(v, began) ? ETIMEDOUT : 0;

@@ -8,6 +8,10 @@
  * sector's own content back, owning it meanwhile. What works for other requests
  * in that time answers as well; so where many fail at once, one asks, and the others
  * wait a little for that.
+ *
+ * Errors of main are numbered as they are judged, and all I/O remembers how many
+ * there were when it began. A success says that main was alive after those, and
+ * nothing of later ones: main may have died while that I/O was under way.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -76,13 +80,34 @@ static size_t eighth(const struct volume *v, sector_t sector)
 	return (size_t)(sector / (v->sectors / EVIDENCE + 1));
 }
 
+/* Returns what it was. */
+static uint64_t raise_to(_Atomic(uint64_t) *at, uint64_t to)
+{
+	uint64_t was = atomic_load(at);
+
+	while (was < to && !atomic_compare_exchange_weak(at, &was, to))
+		;
+	return was;
+}
+
+/* Whether main failed before that, and has not since. */
+static bool ends_failure(struct evidence *e, uint64_t known)
+{
+	uint64_t failed = atomic_load(&e->failed);
+
+	while (failed && failed <= known)
+		if (atomic_compare_exchange_weak(&e->failed, &failed, 0))
+			return true;
+	return false;
+}
+
 /* Called in the middle of I/O: does not wait for the record. */
-static void works(struct volume *v, struct evidence *e)
+static void works(struct volume *v, struct evidence *e, uint64_t known)
 {
 	struct event event = {.kind = EVENT_DEVICE_WORKS};
 	struct change change = {0};
 
-	if (!atomic_exchange(&e->failed, false))
+	if (!ends_failure(e, known))
 		return;
 	snprintf(event.detail, sizeof(event.detail), "main takes %s again", e->what);
 	log_notice("%s", event.detail);
@@ -90,22 +115,22 @@ static void works(struct volume *v, struct evidence *e)
 	commit_later(&v->committer, &change);
 }
 
-static void note(struct volume *v, struct evidence *e, sector_t sector)
+static void note(struct volume *v, struct evidence *e, sector_t sector, uint64_t known)
 {
 	atomic_store_explicit(&e->worked[eighth(v, sector)], sector, memory_order_relaxed);
-	atomic_fetch_add_explicit(&e->successes, 1, memory_order_relaxed);
+	raise_to(&e->works_after, known);
 	if (atomic_load_explicit(&e->failed, memory_order_relaxed))
-		works(v, e);
+		works(v, e, known);
 }
 
-void note_read(struct volume *v, sector_t sector)
+void note_read(struct volume *v, sector_t sector, uint64_t known)
 {
-	note(v, &v->reading, sector);
+	note(v, &v->reading, sector, known);
 }
 
-void note_written(struct volume *v, sector_t sector)
+void note_written(struct volume *v, sector_t sector, uint64_t known)
 {
-	note(v, &v->writing, sector);
+	note(v, &v->writing, sector, known);
 }
 
 /* ---- probes -------------------------------------------------------------------------- */
@@ -142,19 +167,20 @@ struct probe {
 	sector_t start, end; /* what failed: not asked again */
 	int64_t deadline;
 	void *buf;
-	uint64_t successes; /* of main, when it was begun to ask */
+	uint64_t error; /* the number of what failed */
 	unsigned asked, busy;
 };
 
-/* Others go on using main: what works for them since is as good as an answer. */
+/* Others go on using main: what they began since, and worked, is as good as an answer. */
 static bool works_for_others(const struct probe *p, const struct evidence *e)
 {
-	return atomic_load_explicit(&e->successes, memory_order_relaxed) != p->successes;
+	return atomic_load(&e->works_after) >= p->error;
 }
 
 static bool answers(struct probe *p, ask_fn ask, struct evidence *e, sector_t sector)
 {
 	struct volume *v = p->volume;
+	uint64_t known = errors_known(v);
 	int rc;
 
 	if (works_for_others(p, e))
@@ -166,7 +192,7 @@ static bool answers(struct probe *p, ask_fn ask, struct evidence *e, sector_t se
 	p->asked += rc != NO_ANSWER;
 	p->busy += rc == NO_ANSWER;
 	if (rc == 0)
-		atomic_fetch_add_explicit(&e->successes, 1, memory_order_relaxed);
+		raise_to(&e->works_after, known);
 	return rc == 0;
 }
 
@@ -187,17 +213,17 @@ static bool somewhere(struct probe *p, ask_fn ask, struct evidence *e)
 	return false;
 }
 
-/* Where other requests hold all places, it waits a little for one that works. */
+/* Where other requests hold all places, it waits half of its time for one that works. */
 static bool somewhere_in_time(struct probe *p, ask_fn ask, struct evidence *e)
 {
 	const struct timespec pause = {.tv_nsec = 2 * 1000000};
-	int64_t end = now_ms() + PROBE_MS;
+	int64_t end = now_ms() + PROBE_MS / 2;
 
 	for (;;) {
 		p->asked = p->busy = 0;
 		if (somewhere(p, ask, e))
 			return true;
-		if (!p->busy || now_ms() >= end || now_ms() >= p->deadline)
+		if (!p->busy || now_ms() >= end)
 			return works_for_others(p, e);
 		nanosleep(&pause, NULL);
 	}
@@ -208,10 +234,10 @@ static bool find_alive(struct probe *p, ask_fn ask, struct evidence *e)
 {
 	struct evidence *reading = &p->volume->reading;
 
+	p->deadline = now_ms() + PROBE_MS;
 	if (somewhere_in_time(p, ask, e))
 		return true;
 	/* Every place was in use: a read needs nobody's leave. */
-	p->successes = atomic_load(&reading->successes);
 	if (p->asked == 0 && ask == ask_write && somewhere(p, ask_read, reading))
 		return true;
 	/* A main so small that there is no other place to ask. */
@@ -260,18 +286,17 @@ static bool alive(struct probe *p, ask_fn ask, struct evidence *e)
 
 /* ---- judging --------------------------------------------------------------------------- */
 
-static int main_failed(struct volume *v, struct evidence *e, int error, sector_t start,
-		       uint64_t count)
+static int main_failed(const struct probe *p, struct evidence *e, int error)
 {
-	struct event event = {.kind = EVENT_DEVICE_FAILED, .sector = start, .sectors = count,
-			      .error = error};
+	struct event event = {.kind = EVENT_DEVICE_FAILED, .sector = p->start,
+			      .sectors = p->end - p->start, .error = error};
 
-	if (atomic_exchange(&e->failed, true))
+	if (raise_to(&e->failed, p->error))
 		return -EIO;
 	snprintf(event.detail, sizeof(event.detail), "main takes no %s; nothing is moved", e->what);
 	log_error("main takes no %s (%s): check the disk and its cables; nothing is moved to the "
 		  "spares meanwhile", e->what, errno_name(error));
-	tell(v, &event);
+	tell(p->volume, &event);
 	return -EIO;
 }
 
@@ -321,7 +346,7 @@ static int judge(struct volume *v, const struct request *r, int error, sector_t 
 {
 	CLEANUP_FREE void *buf = NULL;
 	struct probe p = {.volume = v, .request = r, .start = start, .end = start + count,
-			  .deadline = r->deadline, .successes = atomic_load(&e->successes)};
+			  .error = atomic_fetch_add(&v->main_errors, 1) + 1};
 
 	/* The file system that main is a file on is full, not main. */
 	if (error == ENOSPC || error == EDQUOT)
@@ -332,16 +357,13 @@ static int judge(struct volume *v, const struct request *r, int error, sector_t 
 	if (error == ENOMEM || error == EAGAIN)
 		return -ENOMEM;
 	if (!errno_is_media(error))
-		return main_failed(v, e, error, start, count);
+		return main_failed(&p, e, error);
 	if (posix_memalign(&buf, VOLUME_ALIGNMENT, v->sector_size) != 0)
 		return -ENOMEM;
 	p.buf = buf;
-	/* A slow main has used up the time of the request; this needs a little. */
-	if (p.deadline < now_ms() + PROBE_MS)
-		p.deadline = now_ms() + PROBE_MS;
 	if (!alive(&p, ask, e))
-		return main_failed(v, e, error, start, count);
-	works(v, e);
+		return main_failed(&p, e, error);
+	works(v, e, p.error);
 	return 0;
 }
 

@@ -14,6 +14,7 @@ struct own_io {
 	struct volume_io io;
 	struct request request;
 	struct extent extent;
+	uint64_t known; /* errors of main, before the I/O began */
 };
 
 static struct own_io *own(struct volume_io *io)
@@ -52,6 +53,7 @@ static bool find_place(struct volume *v, const struct span *s, struct own_io *o)
 	struct volume_io *io = &o->io;
 
 	o->extent = map_get(v->map, s->start, s->count);
+	o->known = errors_known(v);
 	if (o->extent.count < s->count)
 		return false;
 	io->device = place(v, &o->extent, io->write, &io->offset);
@@ -101,7 +103,7 @@ static int finish_read(struct volume *v, struct own_io *o, int result)
 	int rc = result;
 
 	if (result == 0 && e->state == SECTOR_GOOD)
-		note_read(v, e->start);
+		note_read(v, e->start, o->known);
 	else if (result == -EAGAIN)
 		rc = read_sectors(v, &o->request, o->io.buf, e->start, e->count);
 	else if (result < 0)
@@ -116,7 +118,7 @@ static int finish_write(struct volume *v, struct own_io *o, int result)
 	int rc = result;
 
 	if (result == 0)
-		note_written(v, e->start);
+		note_written(v, e->start, o->known);
 	else if (result == -EAGAIN)
 		rc = write_sectors(v, &o->request, o->io.buf, e->start, e->count);
 	else

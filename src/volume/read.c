@@ -92,10 +92,11 @@ int read_sectors(struct volume *v, const struct request *r, void *buf, sector_t 
 
 	while (count > 0) {
 		struct extent e = map_get(v->map, start, count);
+		uint64_t known = errors_known(v);
 		int rc = e.state == SECTOR_PENDING ? -EIO : read_extent(v, &e, to);
 
 		if (rc == 0 && e.state == SECTOR_GOOD)
-			note_read(v, e.start);
+			note_read(v, e.start, known);
 		else if (rc < 0 && e.state != SECTOR_PENDING)
 			rc = read_failed(v, r, &e, to, -rc);
 		result = rc < 0 ? rc : result;

@@ -247,11 +247,12 @@ static int try_main(struct putting *p, const struct extent *e, bool writing)
 {
 	struct volume *v = p->unmapping->batch->volume;
 	struct request *r = &p->piece->request;
+	uint64_t known = errors_known(v);
 	int rc = p->isolation.again(&p->isolation, e->start, e->count);
 
 	if (rc == 0) {
 		if (writing)
-			note_written(v, e->start);
+			note_written(v, e->start, known);
 		return 0;
 	}
 	/* Main answered, with something else: that is of these sectors. */

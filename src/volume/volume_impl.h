@@ -32,15 +32,17 @@ extern uint8_t volume_zeros[ZEROS_BYTES];
 
 #define NOT_FULL UINT64_MAX
 #define EVIDENCE 8
-#define PROBE_MS 1000 /* what asking main elsewhere may take at least */
+#define PROBE_MS 1000 /* what asking main elsewhere may take, and one answer more */
 
 /* Whether main reads, or writes: see health.c. */
 struct evidence {
 	const char *what; /* "reads", "writes" */
 	/* Of each eighth of main, where it worked last; UINT64_MAX: nowhere. */
 	_Atomic(sector_t) worked[EVIDENCE];
-	_Atomic(uint64_t) successes; /* how often it worked */
-	atomic_bool failed;
+	/* The most errors of main of which I/O knew, when it began, that succeeded. */
+	_Atomic(uint64_t) works_after;
+	/* The number of the last error that was of main as a whole; 0: it works. */
+	_Atomic(uint64_t) failed;
 	pthread_mutex_t lock;    /* guards what follows */
 	pthread_cond_t answered; /* of monotonic_cond_init */
 	bool asked;              /* by somebody */
@@ -83,6 +85,7 @@ struct volume {
 	struct store_identity identity; /* of main, without places: see identity.h */
 	bool main_changed;              /* something else wrote to it before it was opened */
 	struct evidence reading, writing; /* main */
+	_Atomic(uint64_t) main_errors;    /* that were judged: their numbers, from 1 on */
 	pthread_mutex_t flushing;         /* main: a second flush waits for the first */
 	_Atomic(uint64_t) flushes_begun;  /* of main; changes under flushing only */
 
@@ -313,8 +316,18 @@ int stamp_joining(struct volume *, struct spare *);
 
 void evidence_init(struct evidence *, const char *what);
 void evidence_destroy(struct evidence *);
-void note_read(struct volume *, sector_t);
-void note_written(struct volume *, sector_t);
+/*
+ * How many errors of main I/O knows of that begins now. A success is a sign of life
+ * for these, and for none that came while it was under way.
+ */
+static inline uint64_t errors_known(const struct volume *v)
+{
+	return atomic_load(&v->main_errors);
+}
+
+/* Main did it, in I/O that began when so many errors were known. */
+void note_read(struct volume *, sector_t, uint64_t known);
+void note_written(struct volume *, sector_t, uint64_t known);
 /*
  * Main answered error (positive) for [start, start + count), which the request
  * holds. 0: that speaks of these sectors. Otherwise the error to return: it is

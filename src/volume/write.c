@@ -16,6 +16,8 @@ struct write_isolation {
 	const char *data;     /* of extent */
 	struct extent extent; /* what is being written: one state, one place */
 	struct settlement *settlement;
+	struct extent refused; /* what main refused last, and the errno; 0: nothing */
+	int error;
 };
 
 static const char *data_at(const struct write_isolation *w, sector_t sector)
@@ -54,6 +56,7 @@ static int write_in_place(struct write_isolation *w, const struct extent *e)
 {
 	const void *data = data_at(w, e->start);
 	struct volume *v = w->volume;
+	uint64_t known = errors_known(v);
 	struct spare *spare;
 	int rc;
 
@@ -61,7 +64,7 @@ static int write_in_place(struct write_isolation *w, const struct extent *e)
 	case SECTOR_GOOD:
 		rc = write_main(v, data, e);
 		if (rc == 0)
-			note_written(v, e->start);
+			note_written(v, e->start, known);
 		return rc;
 	case SECTOR_REMAPPED:
 		spare = volume_spare(v, e->spare);
@@ -101,11 +104,17 @@ static int write_bad(struct isolation *i, sector_t start, uint64_t count, int er
 			       data_at(w, start), error);
 }
 
+static void note_refused(struct write_isolation *w, int error)
+{
+	w->refused = w->extent;
+	w->error = error;
+}
+
 /*
  * Whether an error is about the sectors (0). That of a slot always is: if the
  * whole spare is gone, its sectors move to another one just the same.
  */
-static int judge(const struct write_isolation *w, int error)
+static int judge(struct write_isolation *w, int error)
 {
 	const struct extent *e = &w->extent;
 	int rc;
@@ -113,8 +122,11 @@ static int judge(const struct write_isolation *w, int error)
 	if (e->spare != ON_MAIN)
 		return error == ENOMEM || error == EAGAIN ? -ENOMEM : 0;
 	rc = judge_main_write(w->volume, w->request, error, e->start, e->count);
-	w->request->failing |= rc == 0;
-	return rc;
+	if (rc < 0)
+		return rc;
+	w->request->failing = true;
+	note_refused(w, error);
+	return 0;
 }
 
 static int write_failed(struct write_isolation *w, int error)
@@ -128,9 +140,8 @@ static int write_failed(struct write_isolation *w, int error)
 	if ((e->state == SECTOR_PENDING && e->spare != ON_MAIN) || !errno_is_media(error))
 		return write_bad(&w->isolation, e->start, e->count, error);
 	rc = isolate(&w->isolation, e->start, e->count, error);
-	/* It may have died meanwhile, and what fails then is not bad. */
 	if (rc == 0)
-		return e->count > 1 ? judge(w, error) : 0;
+		return 0;
 	/* What came up on the way is not of the media. */
 	rc = judge(w, -rc);
 	return rc < 0 ? rc : -EIO;
@@ -146,10 +157,26 @@ static int write_extent(struct write_isolation *w)
 {
 	int rc;
 
-	if (moves_untried(w))
+	if (moves_untried(w)) {
+		note_refused(w, EIO);
 		return write_bad(&w->isolation, w->extent.start, w->extent.count, ETIMEDOUT);
+	}
 	rc = write_in_place(w, &w->extent);
 	return rc < 0 ? write_failed(w, -rc) : 0;
+}
+
+/*
+ * Main may have died while it was found out what fails. What it refuses then is not
+ * bad, nor is what was not tried: nothing moves before it was asked once more.
+ */
+static int settle_write(struct write_isolation *w)
+{
+	const struct extent *e = &w->refused;
+	int rc = 0;
+
+	if (w->error)
+		rc = judge_main_write(w->volume, w->request, w->error, e->start, e->count);
+	return rc < 0 ? rc : settle(w->volume, w->settlement);
 }
 
 static struct write_isolation begin_writing(struct volume *v, struct request *r, const void *buf,
@@ -174,7 +201,7 @@ int write_after(struct volume *v, struct request *r, const void *buf, const stru
 	w.extent = *e;
 	rc = write_failed(&w, error);
 	if (rc == 0)
-		rc = settle(v, &settlement);
+		rc = settle_write(&w);
 	settlement_clear(&settlement);
 	return rc;
 }
@@ -194,7 +221,7 @@ int write_sectors(struct volume *v, struct request *r, const void *buf, sector_t
 		count -= w.extent.count;
 	}
 	if (rc == 0)
-		rc = settle(v, &settlement);
+		rc = settle_write(&w);
 	settlement_clear(&settlement);
 	return rc;
 }

@@ -147,13 +147,15 @@ static void discarding_a_slow_range(void **state)
 	assert_true(status_now().remapped_sectors <= 256);
 }
 
-/* All of main is slow to fail: one attempt, and one place that is asked. */
-static void a_write_to_a_slow_dead_main(void **state)
+/*
+ * All of main is slow to fail: one attempt, a second of asking, however much time the
+ * request has, and the place that is asked last.
+ */
+static void a_slow_dead_main(unsigned isolation_ms)
 {
 	int64_t begin;
 
-	(void)state;
-	open_impatient(100);
+	open_impatient(isolation_ms);
 	slow_sectors(0, MAIN_BYTES / 512, FAULT_ON_BOTH, ATTEMPT_MS);
 	begin = now();
 	assert_int_equal(write_sectors_of(10, 8, 1), -EIO);
@@ -163,6 +165,14 @@ static void a_write_to_a_slow_dead_main(void **state)
 	assert_int_equal(read_sectors_of(10, 8, 1), -EIO);
 	assert_within("read of a dead main", begin, 1000, 2);
 	assert_counts(0, 0);
+}
+
+static void a_write_to_a_slow_dead_main(void **state)
+{
+	(void)state;
+	a_slow_dead_main(100);
+	clear_faults();
+	a_slow_dead_main(10000);
 }
 
 static void *write_in_vain(void *arg)
