@@ -1,17 +1,15 @@
 /* remapctl export: bad sectors as lists that other programs read. */
 #include "ctl/ctl.h"
 #include "ctl/move.h"
+#include "ctl/output.h"
 
 #include "remapfs/cleanup.h"
 #include "remapfs/lists.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static const char help_text[] =
     "\n"
@@ -150,54 +148,12 @@ static int write_list(struct export *x, FILE *to, struct error *err)
 	return 0;
 }
 
-/* ---- where to ---------------------------------------------------------------------- */
-
-/* Complete or not there: a list that was cut is not seen to be. */
-static int replace_file(struct export *x, struct error *err)
-{
-	char temporary[PATH_MAX];
-	FILE *to = NULL;
-	int fd, rc;
-
-	if (snprintf(temporary, sizeof(temporary), "%s.XXXXXX", x->file) >= (int)sizeof(temporary))
-		return error_set(err, ENAMETOOLONG, "the name of the file is too long; use another one");
-	fd = mkostemp(temporary, O_CLOEXEC);
-	if (fd >= 0)
-		to = fdopen(fd, "w");
-	if (!to)
-		return error_set(err, errno, "cannot write '%.200s': %s; name another file", x->file,
-				 strerror(errno));
-	rc = write_list(x, to, err);
-	if (rc == 0 && (fchmod(fd, 0644) < 0 || fsync(fd) < 0))
-		rc = error_set(err, errno, "cannot write '%.200s': %s; name another file", x->file,
-			       strerror(errno));
-	fclose(to);
-	if (rc == 0 && rename(temporary, x->file) < 0)
-		rc = error_set(err, errno, "cannot write '%.200s': %s; name another file", x->file,
-			       strerror(errno));
-	if (rc < 0)
-		unlink(temporary);
-	return rc;
-}
-
-/* A pipe or a device is written to as it is. */
 static int write_file(struct export *x, struct error *err)
 {
-	struct stat st;
-	FILE *to;
-	int rc;
+	struct output output;
+	int rc = output_begin(x->file, &(struct output_volume){x->path, x->store}, &output, err);
 
-	if (strcmp(x->file, "-") == 0)
-		return write_list(x, stdout, err);
-	if (stat(x->file, &st) < 0 || S_ISREG(st.st_mode))
-		return replace_file(x, err);
-	to = fopen(x->file, "we");
-	if (!to)
-		return error_set(err, errno, "cannot write '%.200s': %s; name another file", x->file,
-				 strerror(errno));
-	rc = write_list(x, to, err);
-	fclose(to);
-	return rc;
+	return rc < 0 ? rc : output_end(&output, write_list(x, output.to, err), err);
 }
 
 static int export(struct export *x)

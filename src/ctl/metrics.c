@@ -1,6 +1,7 @@
 /* remapctl metrics: a volume for Prometheus, in its text exposition format. */
 #include "ctl/events.h"
 #include "ctl/output.h"
+#include "ctl/status.h"
 
 #include "remapfs/cleanup.h"
 #include "remapfs/text.h"
@@ -282,7 +283,8 @@ static int put(const struct status *status, const char *path, struct error *err)
 	if (metrics.out && fclose(metrics.out) != 0)
 		rc = -ENOMEM;
 	return rc ? explain_store(status->path, rc, err)
-		  : output_put(path, text, size, status, err);
+		  : output_put(path, text, size,
+			       &(struct output_volume){status->path, status->store}, err);
 }
 
 int run_metrics(int argc, char **argv)

@@ -1,67 +1,216 @@
+/*
+ * Output to a file that the user named. It may lie in a folder that others write, too:
+ * they can put a link, a FIFO or a file of theirs there, at any moment. So the folder is
+ * opened once, a new file is made under a name that was not there, and rename(2) puts it
+ * in its place without looking at what was there.
+ */
 #include "ctl/output.h"
 
 #include "remapfs/cleanup.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-static bool is_same(const struct stat *st, const char *path, const char *suffix)
+static bool is_file(const struct stat *st, const char *path)
 {
-	char name[PATH_MAX + 16];
 	struct stat other;
 
-	snprintf(name, sizeof(name), "%s%s", path, suffix);
-	return stat(name, &other) == 0 && other.st_dev == st->st_dev && other.st_ino == st->st_ino;
+	return stat(path, &other) == 0 && other.st_dev == st->st_dev && other.st_ino == st->st_ino;
 }
 
-static bool belongs_to(const struct stat *st, const struct status *status)
+static bool is_database(const struct stat *st, const char *path)
 {
-	if (is_same(st, status->path, "") || is_same(st, status->path, "-wal") ||
-	    is_same(st, status->path, "-shm") ||
-	    (status->store && is_same(st, status->volume->main_path, "")))
+	static const char *const suffixes[] = {"", "-wal", "-shm"};
+	CLEANUP_FREE char *real = realpath(path, NULL);
+	char name[PATH_MAX + 8];
+
+	for (size_t i = 0; real && i < sizeof(suffixes) / sizeof(*suffixes); i++) {
+		snprintf(name, sizeof(name), "%s%s", real, suffixes[i]);
+		if (is_file(st, name))
+			return true;
+	}
+	return false;
+}
+
+static bool belongs_to(const struct stat *st, const struct output_volume *volume)
+{
+	const struct store_spare *spares;
+	size_t count = 0;
+
+	if (is_database(st, volume->path))
 		return true;
-	for (size_t i = 0; i < status->spare_count; i++)
-		if (is_same(st, status->spares[i].path, ""))
+	if (!volume->store)
+		return false;
+	if (is_file(st, store_volume(volume->store)->main_path))
+		return true;
+	spares = store_spares(volume->store, &count);
+	for (size_t i = 0; i < count; i++)
+		if (is_file(st, spares[i].path))
 			return true;
 	return false;
 }
 
-/* *ret is what a name leads to, through links; the name itself where nothing is. */
-static int find_target(const char *path, const struct status *status, char **ret,
-		       struct error *err)
+static int refuse_to_write(const char *path, int code, struct error *err)
+{
+	return error_set(err, code, "cannot write '%.200s': %s; name a file in a folder that is "
+			 "there, with room and the right to write", path, strerror(code));
+}
+
+static int check_is_none_of(const struct stat *st, const struct output_volume *volume,
+			    const char *path, struct error *err)
+{
+	return belongs_to(st, volume) ? error_set(err, EINVAL, "'%.200s' belongs to the volume; name "
+						  "another file", path) : 0;
+}
+
+/* ---- where it goes ------------------------------------------------------------------ */
+
+/* *ret_name is the last part of path, and in it. */
+static int open_folder(const char *path, const char **ret_name)
+{
+	const char *slash = strrchr(path, '/');
+	CLEANUP_FREE char *folder = strndup(path, slash ? (size_t)(slash - path) + 1 : 0);
+	int fd;
+
+	if (!folder)
+		return -ENOMEM;
+	fd = open(slash ? folder : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	*ret_name = slash ? slash + 1 : path;
+	return fd < 0 ? -errno : fd;
+}
+
+/* ---- a new file --------------------------------------------------------------------- */
+
+static int make_temporary(struct output *o)
+{
+	uint64_t random;
+
+	for (int tries = 0; tries < 100; tries++) {
+		int fd;
+
+		if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+			return -EIO;
+		snprintf(o->temporary, sizeof(o->temporary), ".remapfs-%016" PRIx64, random);
+		fd = openat(o->folder, o->temporary,
+			    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+		if (fd >= 0 || errno != EEXIST)
+			return fd < 0 ? -errno : fd;
+	}
+	return -EEXIST;
+}
+
+static int begin_beside(struct output *o, struct error *err)
+{
+	int fd = make_temporary(o), rc;
+
+	if (fd < 0)
+		return refuse_to_write(o->path, -fd, err);
+	o->to = fdopen(fd, "w");
+	if (o->to)
+		return 0;
+	rc = refuse_to_write(o->path, errno, err);
+	close(fd);
+	unlinkat(o->folder, o->temporary, 0);
+	return rc;
+}
+
+/* ---- written through ---------------------------------------------------------------- */
+
+static bool may_write_through(const struct stat *st)
+{
+	return S_ISREG(st->st_mode) || S_ISFIFO(st->st_mode) || S_ISCHR(st->st_mode);
+}
+
+static bool is_standard_output(const struct stat *st)
+{
+	struct stat out;
+
+	return fstat(STDOUT_FILENO, &out) == 0 && out.st_dev == st->st_dev &&
+	       out.st_ino == st->st_ino;
+}
+
+static int open_through(struct output *o, int folder, const char *name,
+			const struct output_volume *volume, struct error *err)
+{
+	CLEANUP_CLOSE int fd = openat(folder, name, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+	struct stat st;
+	int rc;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return refuse_to_write(o->path, errno, err);
+	rc = check_is_none_of(&st, volume, o->path, err);
+	if (rc < 0)
+		return rc;
+	if (!may_write_through(&st) || (S_ISREG(st.st_mode) && ftruncate(fd, 0) < 0))
+		return refuse_to_write(o->path, S_ISREG(st.st_mode) ? errno : EINVAL, err);
+	o->to = fdopen(fd, "w");
+	if (!o->to)
+		return refuse_to_write(o->path, errno, err);
+	fd = -1;
+	return 0;
+}
+
+/* there: what lstat said of name in folder. */
+static int begin_through(struct output *o, int folder, const char *name, const struct stat *there,
+			 const struct output_volume *volume, struct error *err)
 {
 	struct stat st;
 
-	if (stat(path, &st) == 0) {
-		if (!S_ISREG(st.st_mode))
-			return error_set(err, EINVAL, "'%.200s' is no regular file; name another, "
-					 "or '-' for standard output", path);
-		if (belongs_to(&st, status))
-			return error_set(err, EINVAL, "'%.200s' belongs to the volume; name "
-					 "another file", path);
-	}
-	*ret = realpath(path, NULL);
-	if (!*ret)
-		*ret = strdup(path);
-	return *ret ? 0 : error_set(err, ENOMEM, "not enough memory; end other programs first");
+	if (!S_ISLNK(there->st_mode) && !may_write_through(there))
+		return error_set(err, EINVAL, "'%.200s' is no regular file; name another, or '-' for "
+				 "standard output", o->path);
+	if (!S_ISCHR(there->st_mode) && there->st_uid != 0 && there->st_uid != geteuid())
+		return error_set(err, EPERM, "'%.200s' is a %s of another user; name another file",
+				 o->path, S_ISLNK(there->st_mode) ? "link" : "FIFO");
+	if (fstatat(folder, name, &st, 0) < 0)
+		return refuse_to_write(o->path, errno, err);
+	if (!may_write_through(&st))
+		return error_set(err, EINVAL, "'%.200s' leads to no regular file; name another, or '-' "
+				 "for standard output", o->path);
+	return is_standard_output(&st) ? 0 : open_through(o, folder, name, volume, err);
 }
 
-static int write_all(int fd, const char *data, size_t size)
-{
-	while (size > 0) {
-		ssize_t n = write(fd, data, size);
+/* ---- all of it ---------------------------------------------------------------------- */
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		size -= (size_t)n;
-	}
-	return fsync(fd) < 0 ? -errno : 0;
+/* folder is closed, or handed on to o. */
+static int begin_in(int folder, const char *name, const struct output_volume *volume,
+		    struct output *o, struct error *err)
+{
+	CLEANUP_CLOSE int fd = folder;
+	struct stat st;
+	int rc = fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+
+	if (rc < 0 && rc != -ENOENT)
+		return refuse_to_write(o->path, -rc, err);
+	if (rc == 0 && !S_ISREG(st.st_mode))
+		return begin_through(o, fd, name, &st, volume, err);
+	rc = rc == 0 ? check_is_none_of(&st, volume, o->path, err) : 0;
+	o->folder = fd;
+	rc = rc < 0 ? rc : begin_beside(o, err);
+	if (rc == 0)
+		fd = -1;
+	return rc;
+}
+
+int output_begin(const char *path, const struct output_volume *volume, struct output *ret,
+		 struct error *err)
+{
+	const char *name;
+	int folder;
+
+	*ret = (struct output){.to = stdout, .path = path, .folder = -1};
+	if (!path || strcmp(path, "-") == 0)
+		return 0;
+	folder = open_folder(path, &name);
+	if (folder < 0)
+		return refuse_to_write(path, -folder, err);
+	return begin_in(folder, *name ? name : ".", volume, ret, err);
 }
 
 static int set_mode(int fd)
@@ -69,45 +218,50 @@ static int set_mode(int fd)
 	mode_t mask = umask(0);
 
 	umask(mask);
-	return fchmod(fd, 0666 & ~mask) < 0 ? -errno : 0;
+	return fchmod(fd, 0666 & ~mask);
 }
 
-static int replace(const char *target, const char *data, size_t size)
+/* What has no content to keep, such as a pipe, refuses fsync with EINVAL. */
+static int complete(struct output *o)
 {
-	char temp[PATH_MAX + 16];
-	CLEANUP_CLOSE int fd = -1;
-	int rc;
+	const char *slash = strrchr(o->path, '/');
+	int fd = fileno(o->to);
 
-	snprintf(temp, sizeof(temp), "%s.XXXXXX", target);
-	fd = mkostemp(temp, O_CLOEXEC);
-	if (fd < 0)
+	if (fflush(o->to) != 0 || (fsync(fd) < 0 && errno != EINVAL))
 		return -errno;
-	rc = write_all(fd, data, size);
-	rc = rc ? rc : set_mode(fd);
-	if (rc == 0 && rename(temp, target) < 0)
-		rc = -errno;
-	if (rc)
-		unlink(temp);
+	if (ferror(o->to))
+		return -EIO;
+	if (o->folder < 0)
+		return 0;
+	if (set_mode(fd) < 0 ||
+	    renameat(o->folder, o->temporary, o->folder, slash ? slash + 1 : o->path) < 0)
+		return -errno;
+	return 0;
+}
+
+int output_end(struct output *o, int rc, struct error *err)
+{
+	if (o->to == stdout)
+		return rc; /* main.c finds out whether all of it arrived */
+	if (rc == 0 && (rc = complete(o)) < 0)
+		refuse_to_write(o->path, -rc, err);
+	if (rc < 0 && o->folder >= 0)
+		unlinkat(o->folder, o->temporary, 0);
+	fclose(o->to);
+	if (o->folder >= 0)
+		close(o->folder);
 	return rc;
 }
 
-int output_put(const char *path, const char *data, size_t size, const struct status *status,
+int output_put(const char *path, const char *data, size_t size, const struct output_volume *volume,
 	       struct error *err)
 {
-	CLEANUP_FREE char *target = NULL;
-	int rc;
+	struct output output;
+	int rc = output_begin(path, volume, &output, err);
 
-	if (!path || strcmp(path, "-") == 0) {
-		fwrite(data, 1, size, stdout);
-		return 0;
-	}
-	rc = find_target(path, status, &target, err);
-	if (rc)
+	if (rc < 0)
 		return rc;
-	rc = replace(target, data, size);
-	if (rc)
-		return error_set(err, -rc, "cannot write '%.200s': %s; name a file in a folder "
-				 "that is there, with room and the right to write", path,
-				 strerror(-rc));
-	return 0;
+	if (fwrite(data, 1, size, output.to) != size && output.to != stdout)
+		rc = refuse_to_write(path, errno, err);
+	return output_end(&output, rc, err);
 }

@@ -251,7 +251,8 @@ static int report(const char *volume, const char *path)
 	if (rc)
 		return refuse(&err);
 	rc = make_page(&status, &page, &size, &err);
-	rc = rc ? rc : output_put(path, page, size, &status, &err);
+	rc = rc ? rc : output_put(path, page, size, &(struct output_volume){status.path, status.store},
+				 &err);
 	rc = rc ? refuse(&err) : EXIT_DONE;
 	return rc | status_end(&status);
 }
