@@ -21,6 +21,7 @@
 #include "remapfs/extent.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stddef.h>
 
 struct geometry {
@@ -174,6 +175,8 @@ struct file_device_options {
 	 * length is then believed, also where the device is shorter by now.
 	 */
 	bool claimed;
+	/* Where it stands that the file was seen to be cut, for who opens it again. NULL: nowhere. */
+	atomic_bool *cut;
 };
 
 /*

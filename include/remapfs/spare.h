@@ -15,6 +15,7 @@
 
 #include "remapfs/device.h"
 
+#include <stdatomic.h>
 #include <uuid/uuid.h>
 
 /*
@@ -122,6 +123,13 @@ struct spare;
  */
 int spare_open(struct device *device, const struct spare_identity *expected,
 	       struct spare **ret, bool *ret_damaged, struct error *err);
+/*
+ * One that is known by the database alone: device, of the size that the spare had, fails
+ * whatever it is asked, and is not asked here. The spare is SPARE_GONE, for error
+ * (positive), and nothing of it is confirmed. Takes over device, also on failure. -ENOMEM.
+ */
+int spare_open_gone(struct device *device, const struct spare_identity *expected, int error,
+		    struct spare **ret);
 void spare_close(struct spare *);
 
 spare_id_t spare_id(const struct spare *);
@@ -189,6 +197,12 @@ struct device *spare_place(const struct spare *, slot_t first, uint64_t *ret_off
  * -EIO: the device did not flush; then for ever, since what was lost is unknown.
  */
 int spare_flush(struct spare *);
+/*
+ * Keeps at *mark, which stays the caller's, whether something that was written may not be
+ * durable, for whoever opens the spare after a process that was killed: 0: it is. Before
+ * the spare is shared.
+ */
+void spare_note_unflushed_at(struct spare *, atomic_uchar *mark);
 /*
  * fn is called when a flush fails for the first time, by whoever flushes, with
  * the positive errno. It must not flush. Set it before the spare is shared.

@@ -60,6 +60,12 @@ struct volume_member {
 	int fd;
 };
 
+/* Of a member, for the processes that open it one after the other; zeros at first. */
+struct member_mark {
+	atomic_bool cut;        /* its file was seen to be cut short */
+	atomic_uchar unflushed; /* of a spare, see spare_note_unflushed_at */
+};
+
 /*
  * What a process serves that did not open it. Stays the caller's while the volume is
  * open. joined and left are called by one thread at a time.
@@ -67,6 +73,7 @@ struct volume_member {
 struct volume_members {
 	const struct volume_member *all;
 	size_t count;
+	struct member_mark *marks; /* of SPARE_ID_MAX + 1, by id; NULL: nothing is kept */
 	/*
 	 * A spare is to join, fd is the one that its opener passed: whoever holds the others
 	 * claims it and keeps it. Otherwise -errno, and it does not join; err has the line.
@@ -126,6 +133,11 @@ struct volume_options {
 	atomic_bool *flush_failed;
 	/* NULL: they are opened by their paths. */
 	const struct volume_members *members;
+	/*
+	 * Another process served them, to users who go on: what was served is not refused
+	 * (successor.c). With members.
+	 */
+	bool successor;
 	/*
 	 * Set where an opening failed since the database cannot do its part, which may pass:
 	 * it is locked or not in its place, its disk is full or fails. NULL: not told.

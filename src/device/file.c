@@ -28,7 +28,8 @@ struct file_device {
 	struct device device;
 	int fd;
 	uint64_t base; /* bytes: where the region begins */
-	atomic_bool cut; /* the file was seen to be shorter than that: for ever */
+	atomic_bool *cut; /* the file was seen to be shorter than that: for ever */
+	atomic_bool own_cut;
 	struct claim claim;
 	dev_t held; /* for claim_leave; 0: nothing */
 };
@@ -64,11 +65,11 @@ static bool is_shorter(struct file_device *f)
 	const struct geometry *g = &f->device.geometry;
 	uint64_t size;
 
-	if (atomic_load_explicit(&f->cut, memory_order_relaxed))
+	if (atomic_load_explicit(f->cut, memory_order_relaxed))
 		return true;
 	if (find_size(f->fd, g->block_device, &size) < 0 || size >= f->base + g->size)
 		return false;
-	atomic_store(&f->cut, !g->block_device);
+	atomic_store(f->cut, !g->block_device);
 	return true;
 }
 
@@ -104,7 +105,7 @@ static int file_read(struct device *d, void *buf, size_t length, uint64_t offset
 	struct file_device *f = file_of(d);
 	char *to = buf;
 
-	if (atomic_load_explicit(&f->cut, memory_order_relaxed))
+	if (atomic_load_explicit(f->cut, memory_order_relaxed))
 		return -ENODEV;
 	while (length > 0) {
 		ssize_t n = pread(f->fd, to, length, (off_t)(f->base + offset));
@@ -258,7 +259,7 @@ static int file_descriptor(struct device *d, bool write, uint64_t *ret_base)
 static int file_outcome(struct device *d, bool write, size_t length, long result)
 {
 	struct file_device *f = file_of(d);
-	bool cut = write ? is_cut_file(f) : atomic_load_explicit(&f->cut, memory_order_relaxed);
+	bool cut = write ? is_cut_file(f) : atomic_load_explicit(f->cut, memory_order_relaxed);
 
 	if (cut || result == 0 || (result > 0 && is_cut(d, result)))
 		return gone(f);
@@ -477,21 +478,36 @@ static int claim_region(struct file_device *f, const char *path,
 	return rc < 0 && !o->opened ? open_error(path, o, -rc, err) : 0;
 }
 
+/* Of one that is claimed, whose server of files may have died, what the kernel remembers will do. */
+static int find_type(int fd, const struct file_device_options *o, struct stat *ret)
+{
+	struct statx st;
+
+	if (fstat(fd, ret) == 0)
+		return 0;
+	if (!o->claimed ||
+	    statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0)
+		return -errno;
+	*ret = (struct stat){.st_mode = st.stx_mode};
+	return 0;
+}
+
 static int take_open_file(struct file_device *f, const char *path,
 			  const struct file_device_options *o, struct error *err)
 {
 	struct geometry *g = &f->device.geometry;
 	struct stat st;
 	uint64_t size;
-	int rc;
+	int rc = find_type(f->fd, o, &st);
 
-	if (fstat(f->fd, &st) < 0)
-		return open_error(path, o, errno, err);
+	if (rc < 0)
+		return open_error(path, o, -rc, err);
 	rc = check_type(path, o, &st, err);
-	if (rc == 0)
+	/* The lock is that of the description, of which whoever claimed it has a descriptor. */
+	if (rc == 0 && !o->claimed) {
 		rc = lock_region(f, path, o, err);
-	if (rc == 0 && !o->claimed)
-		rc = claim_region(f, path, o, &st, err);
+		rc = rc < 0 ? rc : claim_region(f, path, o, &st, err);
+	}
 	if (rc < 0)
 		return rc;
 	rc = find_size(f->fd, S_ISBLK(st.st_mode), &size);
@@ -502,8 +518,8 @@ static int take_open_file(struct file_device *f, const char *path,
 	}
 	if (rc < 0)
 		return open_error(path, o, -rc, err);
-	/* Older kernels open it for writing all the same. */
-	if (!o->read_only && S_ISBLK(st.st_mode) && is_write_protected(f->fd))
+	/* Older kernels open it for writing all the same. One that is in use may become so. */
+	if (!o->claimed && !o->read_only && S_ISBLK(st.st_mode) && is_write_protected(f->fd))
 		return open_error(path, o, EACCES, err);
 	g->block_device = S_ISBLK(st.st_mode);
 	g->block_size = find_block_size(f->fd, &st, g->direct);
@@ -562,10 +578,10 @@ static int take_over(const char *path, const struct file_device_options *o, int 
 	int access = fcntl(o->fd, F_GETFL), fd;
 	struct stat there, here;
 
-	if (access < 0 || fstat(o->fd, &here) < 0)
+	if (access < 0)
 		return open_error(path, o, errno, err);
 	/* What is claimed is it, whatever the path leads to by now. */
-	if (!o->claimed && stat(path, &there) < 0)
+	if (!o->claimed && (fstat(o->fd, &here) < 0 || stat(path, &there) < 0))
 		return open_error(path, o, errno, err);
 	if ((!o->claimed && (here.st_dev != there.st_dev || here.st_ino != there.st_ino)) ||
 	    (access & O_ACCMODE) != (o->read_only ? O_RDONLY : O_RDWR) ||
@@ -588,6 +604,7 @@ int file_device_open(const char *path, const struct file_device_options *o, stru
 	if (!f)
 		return error_set(err, ENOMEM, "out of memory; end other programs");
 	f->device.ops = &file_ops;
+	f->cut = o->cut ? o->cut : &f->own_cut;
 	rc = o->opened ? take_over(path, o, &f->fd, err)
 		       : file_device_descriptor(path, o, &f->fd, err);
 	if (rc < 0) {

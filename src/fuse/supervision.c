@@ -190,14 +190,14 @@ bool supervision_fits(int fd)
 
 int supervision_create(struct supervision **ret)
 {
-	static const struct supervision first = {.layout = SUPERVISION_LAYOUT,
-						 .bytes = sizeof(first)};
+	/* The rest is zeros. */
+	const uint32_t first[] = {SUPERVISION_LAYOUT, sizeof(struct supervision)};
 	int fd = memfd_create("remapfs", MFD_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
-	if (ftruncate(fd, sizeof(first)) < 0 || pwrite(fd, &first, sizeof(first), 0) != sizeof(first) ||
-	    !(*ret = map(fd))) {
+	if (ftruncate(fd, sizeof(struct supervision)) < 0 ||
+	    pwrite(fd, first, sizeof(first), 0) != sizeof(first) || !(*ret = map(fd))) {
 		int rc = -errno;
 
 		close(fd);

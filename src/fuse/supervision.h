@@ -42,7 +42,7 @@ enum former_end { FORMER_NONE, FORMER_HANDED_OVER, FORMER_DIED };
  * In memory that all of them map. After an upgrade, supervisor and worker may
  * be of different versions: the layout is part of what they agree on.
  */
-#define SUPERVISION_LAYOUT 3
+#define SUPERVISION_LAYOUT 4
 
 struct supervision {
 	uint32_t layout, bytes;
@@ -58,6 +58,7 @@ struct supervision {
 	/* Upgrades that were not made, and why the last one was not. */
 	atomic_uint upgrades_refused;
 	char upgrade_error[200];
+	struct member_mark marks[SPARE_ID_MAX + 1]; /* of main and spares, by id */
 };
 
 /*

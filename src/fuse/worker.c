@@ -37,6 +37,12 @@ struct worker {
 	struct control_server *control;
 };
 
+/* Users wait for it that another worker served. */
+static bool is_successor(const struct worker *w)
+{
+	return w->shared->former_end != FORMER_NONE;
+}
+
 /*
  * The lock that the supervisor holds is on a file, not on a name: another one
  * under that name is not locked, and not what was mounted.
@@ -62,6 +68,7 @@ static int open_volume(struct worker *w, bool *database_failed, struct error *er
 		.lock_wait_ms = LOCK_WAIT_MS,
 		.locked = true,
 		.members = &w->members,
+		.successor = is_successor(w),
 		.database_failed = database_failed,
 		.flush_failed = &w->shared->flush_failed,
 		.opener = opener,
@@ -71,7 +78,7 @@ static int open_volume(struct worker *w, bool *database_failed, struct error *er
 	snprintf(opener, sizeof(opener), "remapfs %s, worker %d%s%s%s%s", REMAPFS_VERSION,
 		 (int)getpid(), o.read_only ? ", ro" : "", o.no_remap ? ", noremap" : "",
 		 w->shared->former[0] ? ", the one before " : "", w->shared->former);
-	w->members = (struct volume_members){w->inherited.members, w->inherited.count,
+	w->members = (struct volume_members){w->inherited.members, w->inherited.count, w->shared->marks,
 					     members_joined, members_left, &w->inherited};
 	rc = check_not_replaced(w, err);
 	*database_failed = rc < 0;
@@ -159,7 +166,7 @@ static void confine(struct worker *w)
 /* What the user should know of a mount that works. */
 static void tell_limits(const struct worker *w, const char *refused)
 {
-	if (w->shared->former_end != FORMER_NONE)
+	if (is_successor(w))
 		return;
 	if (geteuid() != 0 && !w->options->allow_root && !w->options->allow_other)
 		log_notice("root cannot enter this mount, so losetup will not work on it: for that, "
@@ -175,24 +182,35 @@ static void tell_limits(const struct worker *w, const char *refused)
 static int serve_control(struct worker *w, struct error *err)
 {
 	struct control_handler handler = answers(&w->answering);
+	int rc = w->control ? 0 : control_serve(w->options->volume, &handler, &w->control, err);
 
-	return w->control ? 0 : control_serve(w->options->volume, &handler, &w->control, err);
+	if (rc == 0 || !is_successor(w))
+		return rc;
+	/* Its users do not need it. */
+	log_warning("%s; until then remapctl gets no answer", err->text);
+	return 0;
 }
 
 #define DATABASE_RETRY_MS 1000
 
+/* Not of the volume: another try may have it. */
+static bool is_of_the_moment(int rc)
+{
+	return rc == -ENOMEM || rc == -EAGAIN;
+}
+
 /*
- * A successor has users who wait for it already: what the database cannot do now is no
- * reason to end their mount. It tries until that works, and tells so meanwhile; their
+ * A successor has users who wait for it already: what the database, or the machine, cannot
+ * do now is no reason to end their mount. It tries until that works, and tells so meanwhile; their
  * requests stay in the kernel. -EINTR: *ret_ended says what came before.
  */
 static int open_in_time(struct worker *w, enum session_end *ret_ended, struct error *err)
 {
-	bool successor = w->shared->former_end != FORMER_NONE, database_failed;
-	int rc = successor ? serve_control(w, err) : 0;
+	bool database_failed;
+	int rc = is_successor(w) ? serve_control(w, err) : 0;
 
-	while (rc == 0 && (rc = open_volume(w, &database_failed, err)) < 0 && successor &&
-	       database_failed) {
+	while (rc == 0 && (rc = open_volume(w, &database_failed, err)) < 0 && is_successor(w) &&
+	       (database_failed || is_of_the_moment(rc))) {
 		log_warning("%s; until then the requests of the mount wait", err->text);
 		answering_waits(&w->answering, err->text);
 		rc = session_pause(w->inherited.fuse, DATABASE_RETRY_MS, ret_ended) ? 0 : -EINTR;
@@ -285,7 +303,7 @@ int worker_run(const struct options *options)
 	}
 	/* Nothing that this process starts shall have them. */
 	inheritance_pass_on(&w.inherited, false);
-	if (w.shared->background && w.shared->former_end != FORMER_NONE)
+	if (w.shared->background && is_successor(&w))
 		log_to_syslog();
 	prctl(PR_SET_NAME, "remapfs");
 	session_block_signals();

@@ -113,7 +113,7 @@ static int rewrite_older(struct spare *s)
 			      atomic_load(&s->written), s->stamp);
 	if (rc == 0)
 		s->older = !s->older;
-	atomic_store(&s->dirty, true);
+	note_unflushed(s);
 	return rc;
 }
 
@@ -188,7 +188,7 @@ static int confirm(struct spare *s, uint64_t sequence)
 		atomic_store(&s->written, sequence);
 	}
 	/* After the write: a flush that begins once this returned must see it. */
-	atomic_store(&s->dirty, true);
+	note_unflushed(s);
 	return rc;
 }
 

@@ -89,7 +89,7 @@ static bool takes_zeros(struct spare *s, slot_t slot, const void *zeros)
 	if (spare_take(s, slot, 1) < 0)
 		return true;
 	rc = device_write(s->device, zeros, size, s->layout.slots_offset + slot * size);
-	atomic_store(&s->dirty, true);
+	note_unflushed(s);
 	spare_release(s, slot, 1);
 	return rc == 0;
 }

@@ -113,6 +113,6 @@ int spare_write_group(struct spare *s, const struct slot_group *g)
 	s->unsaved = false;
 	rc = device_write(s->device, block, size,
 			  s->layout.table_offset + g->first * DESCRIPTOR_BYTES);
-	atomic_store(&s->dirty, true);
+	note_unflushed(s);
 	return rc;
 }

@@ -132,37 +132,59 @@ static int allocate_state(struct spare *s)
 		return -ENOMEM;
 	s->table_at = NO_TABLE;
 	/* What a daemon that was killed had written here may not be durable yet. */
-	atomic_store(&s->dirty, true);
+	note_unflushed(s);
 	return 0;
 }
 
-int spare_open(struct device *device, const struct spare_identity *expected, struct spare **ret,
-	       bool *ret_damaged, struct error *err)
+/* NULL, and device is closed: no memory. */
+static struct spare *new_spare(struct device *device, const struct spare_identity *expected)
 {
 	struct spare *s = calloc(1, sizeof(*s));
-	int rc;
 
 	if (!s) {
 		device_close(device);
-		return error_set(err, ENOMEM, "out of memory; end other programs");
+		return NULL;
 	}
 	s->device = device;
+	s->unflushed = &s->own_unflushed;
 	s->identity = *expected;
 	atomic_store(&s->no_room_at, NO_SLOT_KNOWN);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_mutex_init(&s->flushing, NULL);
 	pthread_mutex_init(&s->superblocks, NULL);
 	s->layout = spare_layout(device->geometry.size, expected->sector_size);
-	rc = check_identity(s, ret_damaged, err);
-	if (rc == 0) {
+	return s;
+}
+
+int spare_open(struct device *device, const struct spare_identity *expected, struct spare **ret,
+	       bool *ret_damaged, struct error *err)
+{
+	struct spare *s = new_spare(device, expected);
+	int rc = s ? check_identity(s, ret_damaged, err) : -ENOMEM;
+
+	if (rc == 0)
 		rc = allocate_state(s);
-		if (rc < 0)
-			error_set(err, -rc, "out of memory; end other programs");
-	}
+	if (rc == -ENOMEM)
+		error_set(err, ENOMEM, "out of memory; end other programs");
 	if (rc < 0) {
 		spare_close(s);
 		return rc;
 	}
+	*ret = s;
+	return 0;
+}
+
+int spare_open_gone(struct device *device, const struct spare_identity *expected, int error,
+		    struct spare **ret)
+{
+	struct spare *s = new_spare(device, expected);
+
+	if (!s || allocate_state(s) < 0) {
+		spare_close(s);
+		return -ENOMEM;
+	}
+	spare_fail(s, SPARE_GONE, error);
+	spare_hold(s);
 	*ret = s;
 	return 0;
 }
@@ -327,8 +349,12 @@ int spare_write(struct spare *s, const void *buf, slot_t first, uint64_t count)
 	uint32_t size = s->identity.sector_size;
 	int rc = device_write(s->device, buf, count * size, s->layout.slots_offset + first * size);
 
-	/* After the write: a flush that begins once this returned must see it. */
-	atomic_store(&s->dirty, true);
+	/*
+	 * After the write: a flush that begins once this returned must see it. A device that is
+	 * gone takes nothing that could be flushed.
+	 */
+	if (rc != -ENODEV)
+		note_unflushed(s);
 	if (rc == -ENOSPC || rc == -EDQUOT) {
 		atomic_store(&s->no_room_count, count);
 		atomic_store(&s->no_room_at, first);
@@ -346,11 +372,14 @@ int spare_flush(struct spare *s)
 		return 0;
 	if (atomic_load(&s->flush_failed))
 		return -EIO;
-	if (!atomic_exchange(&s->dirty, false))
+	if (atomic_load(s->unflushed) == FLUSHED)
 		return 0;
+	atomic_store(s->unflushed, FLUSHING);
 	written = atomic_load(&s->written);
 	rc = device_flush(s->device);
 	if (rc == 0) {
+		/* Unless something was written meanwhile. */
+		atomic_compare_exchange_strong(s->unflushed, &(unsigned char){FLUSHING}, FLUSHED);
 		note_flushed(s, written);
 		return 0;
 	}
@@ -358,6 +387,14 @@ int spare_flush(struct spare *s)
 	if (s->did_not_flush)
 		s->did_not_flush(s->did_not_flush_context, s, -rc);
 	return -EIO;
+}
+
+void spare_note_unflushed_at(struct spare *s, atomic_uchar *mark)
+{
+	/* Of one that is gone it tells what the process before had not flushed. */
+	if (spare_health(s) != SPARE_GONE)
+		atomic_store(mark, UNFLUSHED);
+	s->unflushed = mark;
 }
 
 void spare_on_failed_flush(struct spare *s, spare_flush_fn fn, void *context)

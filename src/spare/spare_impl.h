@@ -31,7 +31,8 @@ struct spare {
 	_Atomic(uint64_t) no_room_count;  /* for so many slots */
 	atomic_bool held; /* nothing is confirmed any more */
 	_Atomic(enum spare_state) state;
-	atomic_bool dirty;        /* written since the last flush began */
+	atomic_uchar *unflushed;  /* enum unflushed, of the caller's memory or the next */
+	atomic_uchar own_unflushed;
 	atomic_bool flush_failed; /* sticky: what was lost cannot be told */
 	spare_flush_fn did_not_flush; /* NULL, or called when that comes to be so */
 	void *did_not_flush_context;
@@ -62,6 +63,14 @@ struct spare {
 	uint64_t table_at; /* bytes; NO_TABLE: none */
 	bool unsaved;      /* it has descriptors that the device has not */
 };
+
+/* Of what was written. A process that dies in a flush leaves FLUSHING. */
+enum unflushed { FLUSHED, UNFLUSHED, FLUSHING };
+
+static inline void note_unflushed(struct spare *s)
+{
+	atomic_store(s->unflushed, UNFLUSHED);
+}
 
 /* The place of one of the two superblocks. */
 uint64_t copy_offset(const struct spare *, unsigned copy);

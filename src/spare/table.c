@@ -23,7 +23,7 @@ static int save(struct spare *s)
 	int rc = device_write(s->device, s->table, s->identity.sector_size, s->table_at);
 
 	s->unsaved = false;
-	atomic_store(&s->dirty, true);
+	note_unflushed(s);
 	/* What a failed write left behind is not known: read it anew. */
 	if (rc < 0)
 		s->table_at = NO_TABLE;

@@ -36,6 +36,15 @@ static bool fits(const struct store_spare *info, struct spare_stamp stamp)
 	       (info->next_stamp && stamp.number == info->next_stamp);
 }
 
+/*
+ * Both superblocks were lost, and are what a repair wrote that broke off before it confirmed:
+ * every opening that stamps confirms as well. As where they are lost, the rows tell.
+ */
+static bool is_unfinished_repair(const struct spare_found *f, const struct store_spare *info)
+{
+	return !f->confirmed && f->stamp.number && f->stamp.number == info->stamp;
+}
+
 enum spare_age spare_age(const struct spare *spare, const struct store_spare *info, uint64_t opens)
 {
 	const struct spare_found *f = spare_found(spare);
@@ -45,6 +54,8 @@ enum spare_age spare_age(const struct spare *spare, const struct store_spare *in
 	/* A copy that was made meanwhile has superblocks of two times. */
 	if (!fits(info, f->stamp) || (info->stamped == 2 && !fits(info, f->other_stamp)))
 		return f->confirmed > info->confirmed ? AGE_NEWER : AGE_OLDER;
+	if (is_unfinished_repair(f, info))
+		return AGE_LAST;
 	/* The later one may be the one that is damaged: then the rows tell. */
 	return f->confirmed < info->confirmed && !f->damaged ? AGE_OLDER : AGE_LAST;
 }
@@ -82,8 +93,8 @@ int spare_compare(struct store *store, struct map *map, struct spare *spare, boo
 	return cross_check(ret);
 }
 
-static int judge_rows(struct store *store, struct map *map, struct spare *spare, bool *ret_repair,
-		      struct error *err)
+static int judge_rows(struct store *store, struct map *map, struct spare *spare,
+		      struct spare_judgement *ret, struct error *err)
 {
 	struct cross c;
 	int rc = spare_compare(store, map, spare, false, NULL, NULL, &c);
@@ -91,6 +102,7 @@ static int judge_rows(struct store *store, struct map *map, struct spare *spare,
 	if (rc < 0)
 		return error_set(err, -rc, "cannot compare the slot table of spare %u with the "
 				 "database (%s); check its disk", spare_id(spare), errno_name(-rc));
+	ret->older = c.older > 0;
 	if (c.older)
 		return error_set(err, EUCLEAN, "spare %u is an older copy: it lacks what was moved to "
 				 "it last; give back the one that was used last, or give this one "
@@ -99,33 +111,34 @@ static int judge_rows(struct store *store, struct map *map, struct spare *spare,
 		return error_set(err, EUCLEAN, "spare %u and the database contradict each other; "
 				 "see 'remapctl check', and make the database anew with 'remapctl "
 				 "rebuild --force'", spare_id(spare));
-	if (ret_repair)
-		*ret_repair = c.repairable > 0;
+	ret->repair = c.repairable > 0;
 	return 0;
 }
 
 /* 1: the rows have to be looked at, 0: they need not be; or -EUCLEAN …. */
-static int judge_superblocks(struct store *store, struct spare *spare, struct error *err)
+static int judge_superblocks(struct store *store, struct spare *spare, struct spare_judgement *ret,
+			     struct error *err)
 {
 	enum store_life last = STORE_UNCLEAN;
 	enum spare_age age = spare_age(spare, info_of(store, spare_id(spare)),
 				       store_volume(store)->opens);
 	int rc = store_last_life(store, &last);
 
+	*ret = (struct spare_judgement){.older = age == AGE_OLDER};
 	if (rc < 0)
 		return error_set(err, -rc, "cannot read the history; check the disk of the "
 				 "database");
 	if (age != AGE_LAST)
 		return explain_age(spare, age, err);
-	return last != STORE_CLOSED || spare_found(spare)->damaged;
+	return last != STORE_CLOSED || spare_found(spare)->damaged || !spare_found(spare)->confirmed;
 }
 
-int spare_judge(struct store *store, struct map *map, struct spare *spare, bool *ret_repair,
-		struct error *err)
+int spare_judge(struct store *store, struct map *map, struct spare *spare,
+		struct spare_judgement *ret, struct error *err)
 {
-	int rc = judge_superblocks(store, spare, err);
+	int rc = judge_superblocks(store, spare, ret, err);
 
-	return rc <= 0 ? rc : judge_rows(store, map, spare, ret_repair, err);
+	return rc <= 0 ? rc : judge_rows(store, map, spare, ret, err);
 }
 
 /* ---- by itself ----------------------------------------------------------------------- */
@@ -141,8 +154,9 @@ static int mark_bad(void *context, spare_id_t id, slot_t first, uint64_t count)
 
 int spare_judge_alone(struct store *store, struct spare *spare, struct error *err)
 {
+	struct spare_judgement judgement;
 	struct map *map = NULL;
-	int rc = judge_superblocks(store, spare, err);
+	int rc = judge_superblocks(store, spare, &judgement, err);
 
 	if (rc <= 0)
 		return rc;
@@ -152,7 +166,7 @@ int spare_judge_alone(struct store *store, struct spare *spare, struct error *er
 		error_set(err, -rc, "the map in the database cannot be read (%s); check the disk "
 			  "that it is on, and who holds its lock", errno_name(-rc));
 	else
-		rc = judge_rows(store, map, spare, NULL, err);
+		rc = judge_rows(store, map, spare, &judgement, err);
 	map_free(map);
 	return rc;
 }

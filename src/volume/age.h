@@ -25,13 +25,18 @@ int spare_compare(struct store *, struct map *, struct spare *, bool repair,
 		  void (*found)(void *context, const struct finding *), void *context,
 		  struct cross *ret);
 
+struct spare_judgement {
+	bool repair; /* the table has to be repaired */
+	bool older;  /* refused as an older copy: that says nothing against the database */
+};
+
 /*
  * By its superblocks, and where the last end was no orderly one by its slot table as
  * well. map holds all rows, and bad slots are marked. -EUCLEAN: it is not the one that
  * was used last, or contradicts the database; or an error of store or spare; err has the
- * line. *ret_repair tells that the table has to be repaired; it may be NULL.
+ * line. *ret is set in any case.
  */
-int spare_judge(struct store *, struct map *, struct spare *, bool *ret_repair,
+int spare_judge(struct store *, struct map *, struct spare *, struct spare_judgement *ret,
 		struct error *err);
 
 /* The same for who has no map: the rows are read where that is needed. */

@@ -157,6 +157,8 @@ int volume_add_opened_spare(struct volume *v, const struct store_spare *info, in
 			has_left(v, info->id);
 		return rc;
 	}
+	if (mark_of(v, info->id))
+		spare_note_unflushed_at(spare, &mark_of(v, info->id)->unflushed);
 	v->last_spare = info->id;
 	v->spares_in_use++;
 	rc = stamp_joining(v, spare);

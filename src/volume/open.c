@@ -58,11 +58,20 @@ static void warn_indirect(const struct device *d, const char *role, const char *
 			    "system with O_DIRECT is better", role, path);
 }
 
+struct member_mark *mark_of(const struct volume *v, spare_id_t id)
+{
+	const struct volume_members *m = v->options.members;
+
+	return m && m->marks ? &m->marks[id] : NULL;
+}
+
 /* What the process before had open as well. One that it had not is opened by its path. */
 static void take_inherited(const struct volume *v, spare_id_t id, struct file_device_options *o)
 {
 	const struct volume_members *m = v->options.members;
+	struct member_mark *mark = mark_of(v, id);
 
+	o->cut = mark ? &mark->cut : NULL;
 	for (size_t i = 0; m && i < m->count; i++)
 		if (m->all[i].id == id) {
 			o->opened = o->claimed = true;
@@ -122,7 +131,7 @@ static int open_main(struct volume *v, struct error *err)
 	rc = open_member(v->options.parts, &main, &o, &d, err);
 	if (rc < 0)
 		return rc;
-	if (d->geometry.block_size > v->sector_size) {
+	if (d->geometry.block_size > v->sector_size && !v->options.successor) {
 		rc = error_set(err, EINVAL, "main '%s' has sectors of %u bytes, the volume of %u; "
 			       "%s", info->main_path, d->geometry.block_size, v->sector_size,
 			       d->geometry.block_size > 4096 ? "put it on a disk with smaller ones"
@@ -135,24 +144,28 @@ static int open_main(struct volume *v, struct error *err)
 	return rc < 0 ? error_set(err, ENOMEM, "out of memory; end other programs") : 0;
 }
 
-int open_one_spare(struct volume *v, const struct store_spare *info,
-		   const struct spare_identity *id, int fd, struct spare **ret, struct error *err)
+int open_spare_device(struct volume *v, const struct store_spare *info, int fd, struct device **ret,
+		      struct error *err)
 {
 	struct file_device_options o = {.role = "spare", .offset = info->offset,
-					.length = info->length, .opened = fd >= 0, .fd = fd,
-					.claimed = v->options.members,
+					.length = info->length, .claimed = v->options.members,
 					.read_only = spare_read_only(v, info->id),
 					.lock_wait_ms = v->options.lock_wait_ms};
-	bool damaged = false;
 	struct device *d;
 	int rc;
 
-	if (fd < 0)
-		take_inherited(v, info->id, &o);
+	/* One that joins in place of one that did not come to be begins anew. */
+	if (fd >= 0 && mark_of(v, info->id))
+		atomic_store(&mark_of(v, info->id)->cut, false);
+	take_inherited(v, info->id, &o);
+	if (fd >= 0) {
+		o.opened = true;
+		o.fd = fd;
+	}
 	rc = open_member(v->options.parts, info, &o, &d, err);
 	if (rc < 0)
 		return rc;
-	if (d->geometry.block_size > v->sector_size) {
+	if (d->geometry.block_size > v->sector_size && !v->options.successor) {
 		rc = error_set(err, EINVAL, "spare '%s' has sectors of %u bytes, the volume of %u; "
 			       "put it on a disk with smaller ones", info->path,
 			       d->geometry.block_size, v->sector_size);
@@ -161,22 +174,39 @@ int open_one_spare(struct volume *v, const struct store_spare *info,
 	}
 	warn_indirect(d, "spare", info->path);
 	rc = seal(v, d, &d);
-	rc = rc < 0 ? rc : wrap_faults(v, d, &d);
-	if (rc < 0)
+	rc = rc < 0 ? rc : wrap_faults(v, d, ret);
+	return rc < 0 ? error_set(err, ENOMEM, "out of memory; end other programs") : 0;
+}
+
+int name_spare(struct volume *v, const struct store_spare *info, struct spare *spare,
+	       struct error *err)
+{
+	if (spare_set_path(spare, info->path) < 0) {
+		spare_close(spare);
 		return error_set(err, ENOMEM, "out of memory; end other programs");
+	}
+	spare_on_failed_flush(spare, spare_did_not_flush, v);
+	return 0;
+}
+
+int open_one_spare(struct volume *v, const struct store_spare *info,
+		   const struct spare_identity *id, int fd, struct spare **ret, struct error *err)
+{
+	bool damaged = false;
+	struct device *d;
+	int rc = open_spare_device(v, info, fd, &d, err);
+
+	if (rc < 0)
+		return rc;
 	rc = spare_open(d, id, ret, &damaged, err);
 	if (rc < 0) {
 		error_prefix(err, "'%s'", info->path);
 		return rc;
 	}
-	if (spare_set_path(*ret, info->path) < 0) {
-		spare_close(*ret);
-		return error_set(err, ENOMEM, "out of memory; end other programs");
-	}
-	spare_on_failed_flush(*ret, spare_did_not_flush, v);
-	if (damaged)
+	rc = name_spare(v, info, *ret, err);
+	if (rc == 0 && damaged)
 		tell_damaged_superblock(v, *ret, info->path);
-	return 0;
+	return rc;
 }
 
 /*
@@ -204,10 +234,11 @@ static int open_spare(struct volume *v, const struct store_spare *infos, size_t 
 		return 0;
 	rc = open_one_spare(v, &infos[i], &id, -1, &spare, err);
 	if (retired_already(v, &infos[i], rc)) {
-		has_left(v, infos[i].id);
 		v->spares_in_use--;
 		return 0;
 	}
+	if (rc < 0 && v->options.successor)
+		rc = keep_as_gone(v, &infos[i], &id, -rc, &spare, err);
 	if (rc < 0)
 		return rc;
 	spare_set_state(spare, infos[i].state);
@@ -290,8 +321,17 @@ static int load_map(struct volume *v, struct error *err)
 static int judge_main(struct volume *v, struct main_judgement *ret, struct error *err)
 {
 	const struct store_volume *info = store_volume(v->store);
-	int rc = main_judge(v->store, v->map, v->main, ret);
+	int rc;
 
+	*ret = (struct main_judgement){.is = MAIN_SAME};
+	if (v->options.successor) {
+		/* It is what was mounted, whatever has become of it. */
+		v->identity = info->main;
+		v->identity.places = NULL;
+		v->identity.place_count = 0;
+		return 0;
+	}
+	rc = main_judge(v->store, v->map, v->main, ret);
 	if (rc == -ENOMEM)
 		return error_set(err, ENOMEM, "out of memory; end other programs");
 	if (rc < 0)
@@ -352,6 +392,17 @@ static void change_main(struct volume *v, struct change *change)
 static bool was_wiped(struct volume *v, const struct store_spare *info)
 {
 	return info->state == SPARE_RETIRING && !volume_spare(v, info->id);
+}
+
+/* Not before it is known which of them are gone. */
+static void keep_marks(struct volume *v)
+{
+	for (size_t i = 0; i < spare_set_count(&v->spares); i++) {
+		struct spare *spare = v->spares.all[i];
+
+		if (mark_of(v, spare_id(spare)))
+			spare_note_unflushed_at(spare, &mark_of(v, spare_id(spare))->unflushed);
+	}
 }
 
 /* Before the rows say so, as when one leaves while the volume is open. */
@@ -470,12 +521,16 @@ static int open_all(struct volume *v, const char *path, struct error *err)
 	rc = rc < 0 ? rc : of_database(v, load_map(v, err));
 	rc = rc < 0 ? rc : judge_main(v, &judgement, err);
 	rc = rc < 0 ? rc : of_database(v, scrub_load(v, err));
-	rc = rc < 0 ? rc : reconcile(v, err);
-	if (rc == 0)
+	rc = rc < 0 ? rc : of_database(v, reconcile(v, err));
+	if (rc == 0) {
+		keep_marks(v);
 		tell_of_wiped_spares(v);
+	}
 	rc = rc < 0 ? rc : of_database(v, record_opening(v, v->options.opener, err));
-	if (rc == 0)
+	if (rc == 0) {
 		tell_of_main(v, &judgement);
+		let_go_of_former_spares(v);
+	}
 	if (rc == 0 && (rc = of_database(v, stamp_opening(v))) < 0)
 		error_set(err, -rc, rc == -ENOMEM ? "out of memory; end other programs" : cannot_write,
 			  errno_name(-rc));
@@ -522,7 +577,7 @@ int volume_open(const char *path, const struct volume_options *options, struct v
 		release(v);
 		return rc;
 	}
-	rc = load_faults(v);
+	rc = of_database(v, load_faults(v));
 	if (rc < 0) {
 		volume_close(v);
 		return error_set(err, -rc, "the simulated faults cannot be read (%s); clear them "

@@ -67,6 +67,19 @@ static int repair(struct volume *v, struct spare *spare)
 	return 0;
 }
 
+static int judge_one(struct volume *v, struct spare *spare, bool *ret_wrong, struct error *err)
+{
+	struct spare_judgement judgement;
+	int rc = 0;
+
+	/* One that is kept as gone holds nothing that could be compared. */
+	if (spare_failed(spare))
+		return 0;
+	rc = spare_judge(v->store, v->map, spare, &judgement, err);
+	*ret_wrong = rc == 0 && judgement.repair;
+	return rc < 0 && do_without(v, spare, &judgement, -rc, err) ? 0 : rc;
+}
+
 int reconcile(struct volume *v, struct error *err)
 {
 	CLEANUP_FREE bool *wrong = calloc(spare_set_count(&v->spares) + 1, sizeof(*wrong));
@@ -75,7 +88,7 @@ int reconcile(struct volume *v, struct error *err)
 	if (!wrong)
 		return error_set(err, ENOMEM, "out of memory; end other programs");
 	for (size_t i = 0; rc == 0 && i < spare_set_count(&v->spares); i++)
-		rc = spare_judge(v->store, v->map, v->spares.all[i], &wrong[i], err);
+		rc = judge_one(v, v->spares.all[i], &wrong[i], err);
 	for (size_t i = 0; rc == 0 && i < spare_set_count(&v->spares); i++)
 		rc = wrong[i] ? repair(v, v->spares.all[i]) : 0;
 	return rc;

@@ -108,6 +108,8 @@ static inline uint64_t bytes_of(const struct volume *v, uint64_t sectors)
 	return sectors * v->sector_size;
 }
 
+struct spare_judgement; /* age.h */
+
 struct spare *volume_spare(struct volume *, spare_id_t);
 
 /* When who begins now has to stop finding out which sectors or slots fail. */
@@ -312,6 +314,23 @@ int stamp_closing(struct volume *, struct change *closed);
 /* Gives a spare that joins the stamp of the others. Errors as spare_stamp. */
 int stamp_joining(struct volume *, struct spare *);
 
+/* ---- successor.c: an opening after another process's, under the same users ------------------ */
+
+/*
+ * A spare that cannot be opened, for error (positive) as err says: it is gone, told in the
+ * log, and recorded. Errors as open_spare_device.
+ */
+int keep_as_gone(struct volume *, const struct store_spare *, const struct spare_identity *,
+		 int error, struct spare **ret, struct error *err);
+/*
+ * Whether an open spare that spare_judge refused may be done without, and so is gone, as
+ * above: it cannot be read, or is older. Otherwise it was the database that was refused.
+ */
+bool do_without(struct volume *, struct spare *, const struct spare_judgement *, int error,
+		const struct error *why);
+/* Once it is durable that spares are not in use any more: whoever holds them lets them go. */
+void let_go_of_former_spares(struct volume *);
+
 /* ---- health.c ---------------------------------------------------------------------------- */
 
 void evidence_init(struct evidence *, const char *what);
@@ -385,6 +404,13 @@ void complain(struct volume *, const struct event *);
  */
 int open_one_spare(struct volume *, const struct store_spare *, const struct spare_identity *id,
 		   int fd, struct spare **ret, struct error *err);
+/* Of a member, NULL: nothing is kept for later openings. */
+struct member_mark *mark_of(const struct volume *, spare_id_t);
+/* Its device, of the kind and size that the spare has. *ret is one of fault_device_wrap. */
+int open_spare_device(struct volume *, const struct store_spare *, int fd, struct device **ret,
+		      struct error *err);
+/* What every spare that is open is given. Closes it on failure. -ENOMEM. */
+int name_spare(struct volume *, const struct store_spare *, struct spare *, struct error *err);
 /*
  * As parts_open_device, of main (id ON_MAIN) or a spare, with a remedy where it is not
  * there, and -EBADMSG for a main that is not info->length bytes long: hold.c.

@@ -190,6 +190,10 @@ static void slots_hold_data(void **state)
 	ram->fail_error[RAM_FLUSH] = -EIO;
 	assert_int_equal(spare_read(s, b, 0, 1), -EILSEQ);
 	assert_int_equal(spare_write(s, b, 0, 1), -ENODEV);
+	/* Nothing of it can have been written. */
+	assert_int_equal(spare_flush(s), 0);
+	ram->fail_error[RAM_WRITE] = -EIO;
+	assert_int_equal(spare_write(s, b, 0, 1), -EIO);
 	assert_int_equal(spare_flush(s), -EIO);
 	free(a);
 	free(b);
