@@ -328,21 +328,23 @@ static void check_age(struct check *c, size_t i)
 	struct finding f = {.kind = age == AGE_OLDER ? FINDING_OLDER : FINDING_NEWER,
 			    .fate = FINDING_LEFT, .spare = spare_id(s)};
 
-	/* Both superblocks were lost, and this is what restore_both wrote: the table tells. */
-	if (age == AGE_LAST || (age == AGE_OLDER && !spare_found(s)->confirmed &&
-				spare_found(s)->stamp.number == info->stamp))
+	if (age == AGE_LAST)
 		return;
 	c->contradictions++;
 	found(c, &f);
 }
 
-/* Table and rows agree now: what is described is committed, and so confirmed. */
+/*
+ * Table and rows agree now: what is described is committed, and so confirmed. Also where a
+ * repair before this one broke off after it had written the superblocks anew.
+ */
 static int finish_repair(struct check *c, struct spare *s)
 {
 	uint64_t last = ((store_volume(c->store)->opens + 1) << SEQUENCE_EPOCH) - 1;
+	bool is_confirmed = spare_found(s)->confirmed != 0 && !c->result.repaired;
 	int rc = spare_flush(s);
 
-	if (rc == 0 && c->result.repaired && !c->left_in_tables) {
+	if (rc == 0 && !is_confirmed && !c->left_in_tables) {
 		rc = spare_confirm(s, last);
 		rc = rc < 0 ? rc : spare_flush(s);
 	}

@@ -174,6 +174,54 @@ static void superblocks(void **state)
 	assert_read(100, 40, 5);
 }
 
+/* Writes both superblocks as check --repair does where they are lost, and is ended then. */
+static void break_off_a_repair(void)
+{
+	struct file_device_options o = {.role = "spare"};
+	struct spare_identity id;
+	struct spare_copy copy[2];
+	struct device *d;
+
+	assert_int_equal(file_device_open(at("spare1"), &o, &d, NULL), 0);
+	assert_int_equal(spare_inspect(d, copy), 0);
+	assert_int_equal(spare_probe(d, &id), 0);
+	assert_int_equal(spare_write_superblocks(d, &id, 0, copy[0].stamp.number), 0);
+	device_close(d);
+}
+
+static uint64_t confirmed_on_spare(void)
+{
+	struct file_device_options o = {.role = "spare", .read_only = true};
+	struct spare_copy copy[2];
+	struct device *d;
+
+	assert_int_equal(file_device_open(at("spare1"), &o, &d, NULL), 0);
+	assert_int_equal(spare_inspect(d, copy), 0);
+	device_close(d);
+	return copy[0].confirmed > copy[1].confirmed ? copy[0].confirmed : copy[1].confirmed;
+}
+
+static void a_repair_that_broke_off(void **state)
+{
+	(void)state;
+	make_remaps();
+	break_off_a_repair();
+	open_volume();
+	assert_read(100, 40, 5);
+	close_volume();
+	break_off_a_repair();
+	assert_clean();
+	assert_int_equal(check(true), 0);
+	assert_true(confirmed_on_spare() > 0);
+	open_volume();
+	assert_read(100, 40, 5);
+	close_volume();
+	/* What is missing in the table then makes it an older copy, as before. */
+	break_off_a_repair();
+	damage(spare_layout(1 * MiB, 512).table_offset, 4096, 0);
+	assert_int_equal(volume_open(at("volume"), &(struct volume_options){0}, &volume, NULL), -EUCLEAN);
+}
+
 static void contradictions_are_left(void **state)
 {
 	static const char *const changes[] = {
@@ -292,6 +340,7 @@ int main(void)
 		TEST(a_sound_volume_is_clean),
 		TEST(any_part_of_the_table),
 		TEST(superblocks),
+		TEST(a_repair_that_broke_off),
 		TEST(contradictions_are_left),
 		TEST(nothing_is_repaired_beside_a_contradiction),
 		TEST(rows_that_break_the_rules),
