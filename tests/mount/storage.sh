@@ -3,8 +3,11 @@
 # shellcheck shell=bash
 
 # The disk: a file with a partition, and what else there is of it. Each of these prints
-# how the kind is given on the command line, and makes it.
+# how the kind is given on the command line, and makes it. Several disks can be there at
+# once: each in a directory of its own, with a mapping and an array of its own.
 DISK_FILE=$SCRATCH/disk.img
+DM=pair
+MD=/dev/md9
 disk_make() {
   rm -f "$DISK_FILE" "$SCRATCH/disk.link"
   truncate -s 8M "$DISK_FILE"
@@ -23,8 +26,8 @@ kind_make() {
     file) KIND_PATH=$DISK_FILE ;;
     hardlink) KIND_PATH=$SCRATCH/disk.link ;;
     loop | loop2) KIND_PATH=$(losetup -f --show "$DISK_FILE") ;;
-    dm) dm_attach && KIND_PATH=/dev/mapper/pair ;;
-    md) md_attach && KIND_PATH=/dev/md9 ;;
+    dm) dm_attach && KIND_PATH=/dev/mapper/$DM ;;
+    md) md_attach && KIND_PATH=$MD ;;
     disk | partition | region)
       [ -n "$DISK" ] || disk_attach
       KIND_PATH=$DISK
@@ -34,13 +37,13 @@ kind_make() {
 }
 
 dm_attach() {
-  [ ! -b /dev/mapper/pair ] || return 0
-  echo "0 8192 linear $(losetup -f --show "$DISK_FILE") 2048" | bounded dmsetup create pair
+  [ ! -b "/dev/mapper/$DM" ] || return 0
+  echo "0 8192 linear $(losetup -f --show "$DISK_FILE") 2048" | bounded dmsetup create "$DM"
 }
 
 md_attach() {
-  [ ! -b /dev/md9 ] || return 0
-  bounded mdadm -q --build /dev/md9 --force --level=1 --raid-devices=1 \
+  [ ! -b "$MD" ] || return 0
+  bounded mdadm -q --build "$MD" --force --level=1 --raid-devices=1 \
     "$(losetup -f --show -o 1M --sizelimit 4M "$DISK_FILE")"
 }
 
@@ -56,9 +59,9 @@ disk_loops() {
 # forget_kinds [LOOPS]: but for those that are in use.
 forget_kinds() {
   local loop
-  [ "$KEEP" = md ] || [ ! -b /dev/md9 ] || wait_for 10 mdadm -q --stop /dev/md9 || fail "mdadm --stop"
-  [ "$KEEP" = dm ] || [ ! -b /dev/mapper/pair ] || wait_for 10 dmsetup remove pair ||
-    fail "dmsetup remove"
+  [ "$KEEP" = md ] || [ ! -b "$MD" ] || wait_for 10 mdadm -q --stop "$MD" || fail "mdadm --stop $MD"
+  [ "$KEEP" = dm ] || [ ! -b "/dev/mapper/$DM" ] || wait_for 10 dmsetup remove "$DM" ||
+    fail "dmsetup remove $DM"
   for loop in $(only_in "$(disk_loops)" "${1:-}"); do
     bounded partx -d "$loop" 2>/dev/null || :
     bounded losetup -d "$loop"
@@ -115,7 +118,6 @@ plain_leads() {
 # one_volume MAIN SPARE: both in one.
 one_volume() {
   local main spare seen=()
-  disk_make
   kind_make "$1"
   main=$KIND_PATH
   kind_make "$2"
@@ -192,32 +194,59 @@ sql_copy() {
   mv -T "$1/kept" "$1/spare-link"
 }
 
-# pairs KIND...: the table.
-pairs() {
-  local first second used
-  declare -gA mounted
-  DISK=
+# row FIRST KIND...: the lines of the table that begin with it.
+row() {
+  local first=$1 second used
+  shift
+  declare -A mounted
+  mkdir "row-$first" && cd "row-$first"
+  SCRATCH=$PWD MNT=$PWD/mnt DISK_FILE=$PWD/disk.img DISK=
+  mkdir mnt
   plain_volume
-  say "one volume: main + spare; create, add-spare, set-path, rebuild, mount"
-  for first; do
-    for second; do
-      # Main is always whole.
-      [ "$first" = region ] || one_volume "$first" "$second"
-    done
+  disk_make
+  for second; do
+    # Main is always whole.
+    [ "$first" = region ] || one_volume "$first" "$second"
   done
-  say "two volumes: in use | given; create as main, as spare, add-spare, set-path, rebuild, mount"
-  for first; do
-    first_volume "$first"
-    used=$(disk_loops)
-    KEEP=$first
-    mount_all "$@"
+  first_volume "$first"
+  used=$(disk_loops)
+  KEEP=$first
+  mount_all "$@"
+  forget_kinds "$used"
+  for second; do
+    two_volumes "$first" "$second"
     forget_kinds "$used"
-    for second; do
-      two_volumes "$first" "$second"
-      forget_kinds "$used"
-    done
-    KEEP=
-    VOLUME=first image_unmount
-    forget_kinds
   done
+  KEEP=
+  VOLUME=first image_unmount
+  forget_kinds
+}
+
+# row_of FIRST WITH KIND...: those pairs that have one of the kinds WITH, if any is given.
+row_of() {
+  local first=$1 with=$2 kind seconds=()
+  shift 2
+  for kind; do
+    [ -n "$with" ] && [[ " $with " != *" $first "* && " $with " != *" $kind "* ]] || seconds+=("$kind")
+  done
+  row "$first" "${seconds[@]}"
+}
+
+# pairs WITH KIND...: the table. Its rows are made beside each other: most of their time
+# goes by while mounts wait for whoever has the storage.
+pairs() {
+  local with=$1 kind number=9 failed=
+  declare -A rows
+  shift
+  for kind; do
+    DM=pair-$kind MD=/dev/md$((number++))
+    row_of "$kind" "$with" "$@" >"$kind.row" 2>&1 &
+    rows[$kind]=$!
+  done
+  for kind; do wait "${rows[$kind]}" || failed+=" $kind"; done
+  say "one volume: main + spare; create, add-spare, set-path, rebuild, mount"
+  for kind; do grep -F ' + ' "$kind.row" || :; done
+  say "two volumes: in use | given; create as main, as spare, add-spare, set-path, rebuild, mount"
+  for kind; do grep -F ' | ' "$kind.row" || :; done
+  [ -z "$failed" ] || fail "rows$failed: $(for kind in $failed; do grep -Ev ' [+|] ' "$kind.row"; done)"
 }

@@ -60,4 +60,4 @@ assert_eq "$(find . -name '?.made' | wc -l)" 1 "volumes that got the region"
 forget_kinds
 
 say "every pair"
-pairs file hardlink loop loop2 disk partition region
+pairs '' file hardlink loop loop2 disk partition region

@@ -34,5 +34,5 @@ must_fail 'in use by another remapfs' bounded remapctl create -q bad --main bad-
 VOLUME=seen image_unmount
 for name in opaque below lv4 lv1 lv2 lv3; do bounded dmsetup remove "$name"; done
 
-say "every pair"
-pairs file disk dm md
+say "every pair with a mapping or an array; tests/mount has those of the others"
+pairs 'dm md' file hardlink loop loop2 disk partition region dm md
