@@ -7,8 +7,11 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "remapfs/spare.h"
 
@@ -17,6 +20,7 @@
 #define ATTEMPT_MS 200
 /* For a machine that is busy with other things. */
 #define SLACK_MS 700
+#define AT_ONCE 4
 
 static int64_t now(void)
 {
@@ -381,24 +385,54 @@ static void a_locked_database_is_waited_for_once(void **state)
 #define TEST_4096(f) cmocka_unit_test_setup_teardown(f, volume_setup_4096, volume_teardown)
 #define TEST_SMALL(f) cmocka_unit_test_setup_teardown(f, volume_setup_small_spare, volume_teardown)
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(a_write_over_slow_sectors),
-		TEST(a_read_over_slow_sectors),
-		TEST(a_read_that_has_no_time_for_the_last_sector),
-		TEST(a_write_over_slow_cures),
-		TEST_4096(zeroing_a_slow_range),
-		TEST_4096(discarding_a_slow_range),
-		TEST(a_write_to_a_slow_dead_main),
-		TEST(writes_to_a_slow_dead_main),
-		TEST_SMALL(a_move_to_a_slow_spare),
-		TEST_SMALL(a_move_to_slow_slots),
-		TEST_SMALL(a_move_to_two_slow_spares),
-		TEST_SMALL(a_slow_spare_beside_one_with_a_bad_slot),
-		TEST_SMALL(a_move_to_a_slow_table),
-		TEST(a_locked_database_is_waited_for_once),
-	};
+static const struct CMUnitTest tests[] = {
+	TEST(a_write_over_slow_sectors),
+	TEST(a_read_over_slow_sectors),
+	TEST(a_read_that_has_no_time_for_the_last_sector),
+	TEST(a_write_over_slow_cures),
+	TEST_4096(zeroing_a_slow_range),
+	TEST_4096(discarding_a_slow_range),
+	TEST(a_write_to_a_slow_dead_main),
+	TEST(writes_to_a_slow_dead_main),
+	TEST_SMALL(a_move_to_a_slow_spare),
+	TEST_SMALL(a_move_to_slow_slots),
+	TEST_SMALL(a_move_to_two_slow_spares),
+	TEST_SMALL(a_slow_spare_beside_one_with_a_bad_slot),
+	TEST_SMALL(a_move_to_a_slow_table),
+	TEST(a_locked_database_is_waited_for_once),
+};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+static int run_one(const char *name)
+{
+	cmocka_set_test_filter(name);
+	return cmocka_run_group_tests(tests, NULL, NULL) != 0;
+}
+
+/* Whether one that ran ended well. */
+static bool one_passed(void)
+{
+	int status;
+
+	return wait(&status) > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* They sleep most of the time: a few at once, each in a process of its own. */
+int main(int argc, char **argv)
+{
+	unsigned running = 0, failed = 0;
+
+	if (argc > 1)
+		return run_one(argv[1]);
+	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
+		if (running == AT_ONCE)
+			failed += !one_passed();
+		else
+			running++;
+		fflush(NULL);
+		if (fork() == 0)
+			_exit(run_one(tests[i].name));
+	}
+	for (; running > 0; running--)
+		failed += !one_passed();
+	return failed > 0;
 }
