@@ -1,6 +1,7 @@
 /*
  * The answering side: one thread that serves several clients with poll, each
- * with a deadline, so that none can hold up another or the end. What may take
+ * with a deadline, so that none can hold up another or the end. A client that says
+ * nothing keeps its place only as long as nobody else wants it. What may take
  * its time is carried out by a second one: status is answered meanwhile.
  *
  * The socket appears under its name only when it is ready: it is bound to a
@@ -25,7 +26,9 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#define CLIENTS 16
+#define CLIENTS 256
+/* When all places are taken, a client that has said nothing for so long makes room for the next. */
+#define GRACE_MS 10
 /* So many may wait for what takes its time; the other places are for those who look. */
 #define ORDERS 4
 
@@ -284,8 +287,30 @@ static bool take_done(struct control_server *server)
 
 /* ---- the thread that serves ----------------------------------------------------- */
 
+/* The next client's: one that is free, or that of whoever has been silent longest. */
+static struct client *find_place(struct control_server *server)
+{
+	struct client *oldest = NULL;
+
+	for (struct client *c = server->clients; c < server->clients + CLIENTS; c++) {
+		if (c->fd < 0)
+			return c;
+		/* ORDERS bounds those whose requests are carried out. */
+		if (c->stage != ACTING && (!oldest || c->deadline < oldest->deadline))
+			oldest = c;
+	}
+	return oldest;
+}
+
+/* Milliseconds until a place may be taken from the client that has it. */
+static int grace_left(const struct client *place)
+{
+	return place->fd < 0 ? 0 : control_left(place->deadline - CONTROL_WAIT_MS + GRACE_MS);
+}
+
 static void accept_client(struct control_server *server)
 {
+	struct client *place = find_place(server);
 	int fd = accept4(server->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd < 0) {
@@ -293,22 +318,20 @@ static void accept_client(struct control_server *server)
 			server->accept_after = control_now() + ACCEPT_PAUSE_MS;
 		return;
 	}
-	for (struct client *c = server->clients; c < server->clients + CLIENTS; c++)
-		if (c->fd < 0) {
-			*c = (struct client){.fd = fd, .passed = -1};
-			c->deadline = control_now() + CONTROL_WAIT_MS;
-			return;
-		}
-	close(fd);
+	if (place->fd >= 0)
+		drop(place);
+	*place = (struct client){.fd = fd, .deadline = control_now() + CONTROL_WAIT_MS, .passed = -1};
 }
 
 enum { POLL_WAKE, POLL_LISTENER, POLL_CLIENTS, POLL_COUNT = POLL_CLIENTS + CLIENTS };
 
 /* Fills in what to wait for; returns for how long at most, or -1. */
-static int prepare(const struct control_server *server, struct pollfd *polls)
+static int prepare(struct control_server *server, struct pollfd *polls)
 {
-	int pause = control_left(server->accept_after), wait = pause ? pause : -1;
-	bool full = true;
+	int pause = control_left(server->accept_after), grace = grace_left(find_place(server)), wait;
+
+	pause = pause > grace ? pause : grace;
+	wait = pause ? pause : -1;
 
 	polls[POLL_WAKE] = (struct pollfd){.fd = server->wake, .events = POLLIN};
 	for (size_t i = 0; i < CLIENTS; i++) {
@@ -320,12 +343,11 @@ static int prepare(const struct control_server *server, struct pollfd *polls)
 		    .fd = idle || waits ? -1 : client->fd,
 		    .events = client->stage == WRITING ? POLLOUT : POLLIN,
 		};
-		full &= client->fd >= 0;
 		if (!idle && (wait < 0 || left < wait))
 			wait = left;
 	}
 	polls[POLL_LISTENER] =
-	    (struct pollfd){.fd = full || pause ? -1 : server->listener, .events = POLLIN};
+	    (struct pollfd){.fd = pause ? -1 : server->listener, .events = POLLIN};
 	return wait;
 }
 
@@ -428,7 +450,7 @@ static int publish(struct control_server *server, const char *name)
 {
 	int directory = server->address.directory;
 
-	if (listen(server->listener, CLIENTS) < 0 ||
+	if (listen(server->listener, SOMAXCONN) < 0 ||
 	    fstatat(directory, name, &server->node, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    renameat(directory, name, directory, server->address.name) < 0)
 		return -errno;
