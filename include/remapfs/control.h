@@ -26,6 +26,8 @@
 #include "remapfs/error.h"
 
 #include <jansson.h>
+#include <stdbool.h>
+#include <sys/types.h>
 
 /* The longest request, bytes, without its newline. */
 #define CONTROL_REQUEST_MAX 65536u
@@ -41,6 +43,14 @@
 #define CONTROL_ACT_MS 60000
 
 struct control_server;
+
+/* Who answered, as the kernel knows it: the process that listens on the socket. */
+struct control_peer {
+	uid_t uid;
+	gid_t gid;
+	pid_t pid; /* 0: out of the sight of this process */
+	int pidfd; /* the same process, even if the number has another one by now; or -1 */
+};
 
 /*
  * What answers. Both return a new JSON object, or NULL for a command that they
@@ -85,6 +95,16 @@ void control_stop(struct control_server *);
 int control_ask(const char *volume_path, const char *command, json_t **ret_answer,
 		struct error *err);
 /*
+ * The same of "status", and who answered; the caller releases ret_peer. After a failure
+ * there is nothing to release.
+ */
+int control_ask_status(const char *volume_path, struct control_peer *ret_peer, json_t **ret_answer,
+		       struct error *err);
+void control_peer_release(struct control_peer *);
+/* Whether it is neither root nor this user: then it may say whatever it likes. */
+bool control_peer_is_stranger(const struct control_peer *);
+
+/*
  * The same with a request of more than a command, which stays the caller's, and
  * another wait, as long as the daemon shows that it is alive: see CONTROL_WAIT_MS.
  * -ETIMEDOUT: it may yet be carried out. -EMSGSIZE: the request
@@ -92,7 +112,10 @@ int control_ask(const char *volume_path, const char *command, json_t **ret_answe
  */
 int control_request(const char *volume_path, const json_t *request, unsigned wait_ms,
 		    json_t **ret_answer, struct error *err);
-/* The same, passing a descriptor, which stays the caller's as well. */
+/*
+ * The same, passing a descriptor, which stays the caller's as well. -EACCES: the daemon is
+ * a stranger's, which gets none.
+ */
 int control_request_with(const char *volume_path, const json_t *request, int descriptor,
 			 unsigned wait_ms, json_t **ret_answer, struct error *err);
 

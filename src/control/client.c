@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -61,21 +62,44 @@ static int unreachable(const char *volume_path, int code, struct error *err)
 	}
 }
 
+#ifndef SO_PEERPIDFD /* Linux 6.5 */
+#define SO_PEERPIDFD 77
+#endif
+
+static int find_peer(int fd, struct control_peer *ret)
+{
+	struct ucred peer;
+	socklen_t length = sizeof(peer), pidfd_length = sizeof(ret->pidfd);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+		return -errno;
+	*ret = (struct control_peer){peer.uid, peer.gid, peer.pid, -1};
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &ret->pidfd, &pidfd_length) < 0)
+		ret->pidfd = peer.pid > 0 ? pidfd_open(peer.pid, 0) : -1;
+	return 0;
+}
+
+void control_peer_release(struct control_peer *peer)
+{
+	cleanup_close(&peer->pidfd);
+	peer->pidfd = -1;
+}
+
+bool control_peer_is_stranger(const struct control_peer *peer)
+{
+	return peer->uid != 0 && peer->uid != geteuid();
+}
+
 /*
  * In a folder that others can write to, anyone can put a socket where the
  * daemon's would be. Believed are root, this user and the volume's owner.
  */
-static bool is_believed(int fd, const char *volume_path)
+static bool is_believed(const struct control_peer *peer, const char *volume_path)
 {
-	struct ucred peer;
-	socklen_t length = sizeof(peer);
 	struct stat st;
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
-		return false;
-	if (peer.uid == 0 || peer.uid == geteuid())
-		return true;
-	return stat(volume_path, &st) == 0 && st.st_uid == peer.uid;
+	return !control_peer_is_stranger(peer) ||
+	       (stat(volume_path, &st) == 0 && st.st_uid == peer->uid);
 }
 
 static int wait_for(int fd, short events, int64_t deadline)
@@ -242,10 +266,11 @@ static int understand(const struct answer *answer, json_t **ret, struct error *e
 	return 0;
 }
 
-static int connect_to(const char *volume_path, int64_t deadline, struct error *err)
+static int connect_to(const char *volume_path, int64_t deadline, struct control_peer *ret_peer,
+		      struct error *err)
 {
 	struct control_address address;
-	int fd = control_address_find(volume_path, &address, err);
+	int fd = control_address_find(volume_path, &address, err), rc;
 
 	if (fd && fd != -ENOENT && fd != -EACCES)
 		return fd; /* err has the line */
@@ -253,31 +278,44 @@ static int connect_to(const char *volume_path, int64_t deadline, struct error *e
 		fd = control_connect(&address, deadline);
 		control_address_release(&address);
 	}
-	if (fd >= 0 && !is_believed(fd, volume_path)) {
-		close(fd);
-		fd = -EACCES;
-	}
-	return fd >= 0 ? fd : unreachable(volume_path, -fd, err);
+	if (fd < 0)
+		return unreachable(volume_path, -fd, err);
+	rc = find_peer(fd, ret_peer);
+	if (rc == 0 && is_believed(ret_peer, volume_path))
+		return fd;
+	if (rc == 0)
+		control_peer_release(ret_peer);
+	close(fd);
+	return unreachable(volume_path, EACCES, err);
 }
 
-int control_request(const char *volume_path, const json_t *request, unsigned wait_ms,
-		    json_t **ret_answer, struct error *err)
+static int refuse_descriptor(const char *volume_path, const struct control_peer *peer,
+			     struct error *err)
 {
-	return control_request_with(volume_path, request, -1, wait_ms, ret_answer, err);
+	return error_set(err, EACCES, "the daemon of %.200s belongs to another user (%u), who gets no "
+			 "file that this one has opened; run this as that user or as root",
+			 volume_path, (unsigned)peer->uid);
 }
 
-int control_request_with(const char *volume_path, const json_t *request, int descriptor,
-			 unsigned wait_ms, json_t **ret_answer, struct error *err)
+/* ret_peer: as in control_ask_status, or NULL. */
+static int request_of(const char *volume_path, const json_t *request, int descriptor,
+		      unsigned wait_ms, struct control_peer *ret_peer, json_t **ret_answer,
+		      struct error *err)
 {
 	int64_t deadline = control_now() + wait_ms;
 	/* One that takes the request shows a sign of life. */
 	int64_t soon = earlier(deadline, control_now() + CONTROL_WAIT_MS);
-	CLEANUP_CLOSE int fd = connect_to(volume_path, soon, err);
+	struct control_peer peer = {.pidfd = -1};
+	CLEANUP_CLOSE int fd = connect_to(volume_path, soon, &peer, err);
 	struct answer answer = {0};
 	int rc, stopped;
 
 	if (fd < 0)
 		return fd;
+	if (descriptor >= 0 && control_peer_is_stranger(&peer)) {
+		control_peer_release(&peer);
+		return refuse_descriptor(volume_path, &peer, err);
+	}
 	rc = send_request(fd, request, descriptor, soon);
 	if (!rc)
 		rc = receive(fd, &answer, deadline);
@@ -289,16 +327,45 @@ int control_request_with(const char *volume_path, const json_t *request, int des
 	else
 		rc = unreachable(volume_path, -rc, err);
 	free(answer.text);
+	if (rc < 0 || !ret_peer)
+		control_peer_release(&peer);
+	else
+		*ret_peer = peer;
+	return rc;
+}
+
+int control_request(const char *volume_path, const json_t *request, unsigned wait_ms,
+		    json_t **ret_answer, struct error *err)
+{
+	return request_of(volume_path, request, -1, wait_ms, NULL, ret_answer, err);
+}
+
+int control_request_with(const char *volume_path, const json_t *request, int descriptor,
+			 unsigned wait_ms, json_t **ret_answer, struct error *err)
+{
+	return request_of(volume_path, request, descriptor, wait_ms, NULL, ret_answer, err);
+}
+
+static int ask(const char *volume_path, const char *command, struct control_peer *ret_peer,
+	       json_t **ret_answer, struct error *err)
+{
+	json_t *request = json_pack("{s:s}", "command", command);
+	int rc = request ? request_of(volume_path, request, -1, CONTROL_WAIT_MS, ret_peer, ret_answer,
+				      err)
+			 : error_set(err, ENOMEM, "not enough memory; end other programs first");
+
+	json_decref(request);
 	return rc;
 }
 
 int control_ask(const char *volume_path, const char *command, json_t **ret_answer,
 		struct error *err)
 {
-	json_t *request = json_pack("{s:s}", "command", command);
-	int rc = request ? control_request(volume_path, request, CONTROL_WAIT_MS, ret_answer, err)
-			 : error_set(err, ENOMEM, "not enough memory; end other programs first");
+	return ask(volume_path, command, NULL, ret_answer, err);
+}
 
-	json_decref(request);
-	return rc;
+int control_ask_status(const char *volume_path, struct control_peer *ret_peer, json_t **ret_answer,
+		       struct error *err)
+{
+	return ask(volume_path, "status", ret_peer, ret_answer, err);
 }

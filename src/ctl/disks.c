@@ -101,7 +101,8 @@ static bool is_there(const struct mount *mount, void *context)
 	mounted->overlay = strcmp(mount->type, "overlay") == 0;
 	if (mounted->overlay)
 		mount_value(mount, "upperdir", mounted->upper, sizeof(mounted->upper));
-	else if (stat(mount->source, &st) == 0 && S_ISBLK(st.st_mode))
+	else if (!mount_is_strangers(mount) && strncmp(mount->source, "/dev/", 5) == 0 &&
+		 stat(mount->source, &st) == 0 && S_ISBLK(st.st_mode))
 		mounted->device = st.st_rdev;
 	return true;
 }

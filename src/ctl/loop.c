@@ -1,3 +1,4 @@
+/* Loop devices, as sysfs and the kernel have them: found by their backing file, and detached. */
 #include "ctl/loop.h"
 
 #include "ctl/mounts.h"
@@ -6,20 +7,22 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <linux/loop.h>
 #include <poll.h>
-#include <spawn.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
 /* How long a device may be kept open by others (udev looks at it) after its end. */
 #define DETACH_WAIT_MS 5000
+/* How long a loop device may take to say what it is on: its daemon may be stopped. */
+#define ASK_WAIT_MS 2000
+/* How long whoever asked it may take to end. */
+#define ASK_END_MS 500
 /* How long one may be held that is not mounted: by blkid or btrfs, looking at all devices. */
 #define HELD_WAIT_MS 2000
 
@@ -77,244 +80,6 @@ static int add_loop(struct loop **loops, size_t *count, const struct loop *loop)
 	return 0;
 }
 
-/* The kernel calls the file of a dead mount deleted once somebody has asked for its name. */
-static bool is_backed_by(const struct loop *loop, const char *image)
-{
-	size_t length = strlen(image);
-	const char *rest = loop->backing + length;
-
-	return strncmp(loop->backing, image, length) == 0 && (!*rest || strcmp(rest, " (deleted)") == 0);
-}
-
-int loop_find(const char *image, struct loop **ret, size_t *ret_count, struct error *err)
-{
-	CLEANUP_FREE struct loop *loops = NULL;
-	DIR *directory = opendir("/sys/block");
-	struct dirent *entry;
-	struct loop loop;
-	size_t count = 0;
-	int rc = 0;
-
-	if (!directory)
-		return error_set(err, errno, "cannot read /sys/block: %s; mount sysfs there",
-				 strerror(errno));
-	while (!rc && (entry = readdir(directory)))
-		if (look(entry->d_name, &loop) && is_backed_by(&loop, image))
-			rc = add_loop(&loops, &count, &loop);
-	closedir(directory);
-	if (rc)
-		return error_set(err, -rc, "not enough memory; end other programs first");
-	*ret = STEAL(loops);
-	*ret_count = count;
-	return 0;
-}
-
-int loop_look(const char *path, struct loop *ret, struct error *err)
-{
-	char name[32], sysfs[64], target[256];
-	struct stat st;
-	ssize_t n;
-
-	if (stat(path, &st) < 0)
-		return error_set(err, errno, "%.200s: %s; check the path", path, strerror(errno));
-	snprintf(sysfs, sizeof(sysfs), "/sys/dev/block/%u:%u", major(st.st_rdev),
-		 minor(st.st_rdev));
-	n = S_ISBLK(st.st_mode) ? readlink(sysfs, target, sizeof(target) - 1) : -1;
-	if (n < 0)
-		return error_set(err, ENODEV,
-				 "%.200s is no loop device; name one such as "
-				 "/dev/loop0",
-				 path);
-	target[n] = 0;
-	snprintf(name, sizeof(name), "%.31s", strrchr(target, '/') ? strrchr(target, '/') + 1 : "");
-	if (strncmp(name, "loop", 4) != 0)
-		return error_set(err, ENODEV,
-				 "%.200s is no loop device; name one such as "
-				 "/dev/loop0",
-				 path);
-	if (!look(name, ret))
-		return error_set(err, ENXIO,
-				 "%.200s has no file attached; 'losetup -l' lists "
-				 "those that have",
-				 path);
-	return 0;
-}
-
-/* ---- losetup ---------------------------------------------------------------- */
-
-/* A program's output goes to memory files: no pipe can fill up and block it. */
-struct run {
-	int out, err;
-};
-
-static void close_run(const struct run *run)
-{
-	cleanup_close(&run->out);
-	cleanup_close(&run->err);
-}
-
-static int open_run(struct run *run)
-{
-	run->out = memfd_create("out", MFD_CLOEXEC);
-	run->err = memfd_create("err", MFD_CLOEXEC);
-	return run->out < 0 || run->err < 0 ? -errno : 0;
-}
-
-/* An administrator's programs are not on everybody's PATH. */
-static int start(const struct run *run, const char *const *argv, pid_t *ret_child)
-{
-	/* posix_spawn does not write to the words; its prototype is older than const. */
-	char *const *words = (char *const *)(uintptr_t)argv;
-
-	static const char *const folders[] = {"", "/usr/sbin/", "/sbin/"};
-	posix_spawn_file_actions_t actions;
-	char path[64];
-	int code = ENOENT;
-
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_adddup2(&actions, run->out, STDOUT_FILENO);
-	posix_spawn_file_actions_adddup2(&actions, run->err, STDERR_FILENO);
-	for (size_t i = 0; i < 3 && code == ENOENT; i++) {
-		snprintf(path, sizeof(path), "%s%s", folders[i], argv[0]);
-		code = posix_spawnp(ret_child, path, &actions, NULL, words, environ);
-	}
-	posix_spawn_file_actions_destroy(&actions);
-	return -code;
-}
-
-static void first_line(int fd, char *buf, size_t size)
-{
-	ssize_t n = pread(fd, buf, size - 1, 0);
-
-	buf[n < 0 ? 0 : n] = 0;
-	buf[strcspn(buf, "\n")] = 0;
-}
-
-/* FUSE lets nobody into a user's mount but this user, unless it was mounted so. */
-static bool keeps_root_out(const struct mount *mount, void *context)
-{
-	const char *image = *(const char *const *)context;
-	size_t length = strlen(mount->point);
-
-	return strncmp(image, mount->point, length) == 0 &&
-	       strcmp(image + length, "/disk.img") == 0 && strcmp(mount->type, "fuse.remapfs") == 0 &&
-	       !mount_has(mount, "user_id=0") && !mount_has(mount, "allow_other");
-}
-
-static int explain(const struct run *run, const char *image, struct error *err)
-{
-	char text[200];
-	const char *remedy = geteuid() ? "run this as root" : "see 'dmesg' for the kernel's reason";
-
-	first_line(run->err, text, sizeof(text));
-	if (!geteuid() && (strstr(text, strerror(EPERM)) || strstr(text, strerror(EACCES))))
-		remedy = "root may not make loop devices here, as in a container: do it outside";
-	if (mounts_find(keeps_root_out, &image))
-		remedy = geteuid() ? "root may not enter that mount either: add user_allow_other to "
-				     "/etc/fuse.conf, mount again, and run this as root"
-				   : "root may not enter the mount of a user: add user_allow_other to "
-				     "/etc/fuse.conf, and mount again";
-	return error_set(err, EIO, "cannot attach %.150s: %s; %s", image,
-			 text[0] ? text : "losetup failed", remedy);
-}
-
-/* Runs a program to its end. *ret_done: it says that it did what it should. */
-static int run_to_end(const struct run *run, const char *const *argv, bool *ret_done,
-		      struct error *err)
-{
-	pid_t child;
-	int status = -1, rc = start(run, argv, &child);
-
-	if (rc)
-		return error_set(err, -rc, "cannot run %s: %s; install util-linux", argv[0],
-				 strerror(-rc));
-	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-		;
-	*ret_done = WIFEXITED(status) && WEXITSTATUS(status) == 0;
-	return 0;
-}
-
-/* The first line that losetup printed is in device. */
-static int run_losetup(const char *const *argv, const char *image, char *device, size_t size,
-		       struct error *err)
-{
-	struct run run = {-1, -1};
-	bool done = false;
-	int rc = open_run(&run);
-
-	rc = rc ? error_set(err, -rc, "not enough memory; end other programs first")
-		: run_to_end(&run, argv, &done, err);
-	if (!rc && !done)
-		rc = explain(&run, image, err);
-	else if (!rc)
-		first_line(run.out, device, size);
-	close_run(&run);
-	return rc;
-}
-
-/* losetup leaves direct I/O off without a word where the kernel refuses it. */
-static int check(const struct loop *loop, const char *image, uint32_t sector_size,
-		 struct error *err)
-{
-	char size[16] = "";
-
-	read_sysfs(loop->name, "queue/logical_block_size", size, sizeof(size));
-	if (!loop_is_direct(loop))
-		return error_set(err, EIO,
-				 "the kernel refuses direct I/O on %.200s; write errors would come "
-				 "too late, use a newer kernel",
-				 image);
-	if (strtoul(size, NULL, 10) != sector_size)
-		return error_set(err, EIO,
-				 "%s has sectors of %s bytes instead of %" PRIu32
-				 "; use a newer kernel or losetup",
-				 loop->device, size, sector_size);
-	return 0;
-}
-
-int loop_attach(const char *image, uint32_t sector_size, const char *device, bool partscan,
-		struct loop *ret, struct error *err)
-{
-	char size[16], shown[64] = "";
-	const char *const argv[] = {
-	    "losetup", "--direct-io=on", "--sector-size", size, "--nooverlap", "--show",
-	    device ? device : "--find", image, partscan ? "--partscan" : NULL, NULL};
-	struct loop loop;
-	int rc;
-
-	snprintf(size, sizeof(size), "%" PRIu32, sector_size);
-	rc = run_losetup(argv, image, shown, sizeof(shown), err);
-	if (!rc && !device && !*shown)
-		rc = error_set(
-		    err, EIO, "losetup did not name the device it attached; 'losetup -l' lists it");
-	if (!rc)
-		rc = loop_look(device ? device : shown, &loop, err);
-	if (rc)
-		return rc;
-	rc = check(&loop, image, sector_size, err);
-	if (rc) {
-		loop_detach(&loop, 1, NULL);
-		return rc;
-	}
-	*ret = loop;
-	return 0;
-}
-
-/* Not every kernel reads every partition table, but partx does. */
-int loop_find_partitions(const struct loop *loop, bool *ret_found, struct error *err)
-{
-	const char *const argv[] = {"partx", "--update", loop->device, NULL};
-	struct run run = {-1, -1};
-	int rc = open_run(&run);
-
-	rc = rc ? error_set(err, -rc, "not enough memory; end other programs first")
-		: run_to_end(&run, argv, ret_found, err);
-	close_run(&run);
-	return rc;
-}
-
-/* ---- detaching -------------------------------------------------------------- */
-
 /* A mount of a loop device or of one of its partitions. */
 struct mounted {
 	const struct loop *loop;
@@ -357,6 +122,187 @@ static int explain_held(const struct loop *loop, int code, struct error *err)
 			 "show which",
 			 loop->device, loop->device, loop->device);
 }
+
+/* ---- what it is on ---------------------------------------------------------------- */
+
+struct backing {
+	int rc;
+	dev_t device;
+	ino_t inode;
+};
+
+/* new_encode_dev() of the kernel. */
+static dev_t decode_device(uint64_t number)
+{
+	return makedev((unsigned)(number >> 8 & 0xfff),
+		       (unsigned)((number & 0xff) | (number >> 12 & 0xfff00)));
+}
+
+int loop_ask_descriptor(int fd, dev_t *ret_file_system, ino_t *ret_inode)
+{
+	struct loop_info64 info = {0};
+
+	if (ioctl(fd, LOOP_GET_STATUS64, &info) < 0)
+		return -errno;
+	*ret_file_system = decode_device(info.lo_device);
+	*ret_inode = (ino_t)info.lo_inode;
+	return 0;
+}
+
+static struct backing ask_device(const char *device)
+{
+	CLEANUP_CLOSE int fd = open(device, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct backing backing = {0};
+
+	backing.rc = fd < 0 ? -errno : loop_ask_descriptor(fd, &backing.device, &backing.inode);
+	return backing;
+}
+
+/* One that waits for a file system that took its question and never answers cannot be killed. */
+static void end_child(pid_t child)
+{
+	kill(child, SIGKILL);
+	for (int waited = 0; waitpid(child, NULL, WNOHANG) == 0 && waited < ASK_END_MS; waited += 5)
+		poll(NULL, 0, 5);
+}
+
+/* By a process that may have to be killed. */
+int loop_ask(const struct loop *loop, dev_t *ret_file_system, ino_t *ret_inode)
+{
+	struct backing answer = {.rc = -ETIMEDOUT};
+	struct pollfd ready = {.events = POLLIN};
+	pid_t child;
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	child = fork();
+	if (child == 0) {
+		answer = ask_device(loop->device);
+		_exit(write(fds[1], &answer, sizeof(answer)) != sizeof(answer));
+	}
+	close(fds[1]);
+	ready.fd = fds[0];
+	if (child < 0 || poll(&ready, 1, ASK_WAIT_MS) <= 0 ||
+	    read(fds[0], &answer, sizeof(answer)) != sizeof(answer))
+		answer.rc = -ETIMEDOUT;
+	close(fds[0]);
+	if (child > 0)
+		end_child(child);
+	*ret_file_system = answer.device;
+	*ret_inode = answer.inode;
+	return answer.rc;
+}
+
+/* ---- those of one file -------------------------------------------------------------- */
+
+/* The kernel calls the file of a dead mount deleted once somebody has asked for its name. */
+static bool is_backed_by(const struct loop *loop, const char *image)
+{
+	size_t length = strlen(image);
+	const char *rest = loop->backing + length;
+
+	return strncmp(loop->backing, image, length) == 0 && (!*rest || strcmp(rest, " (deleted)") == 0);
+}
+
+bool loop_is_disk_image(const struct loop *loop)
+{
+	const char *name = strrchr(loop->backing, '/');
+
+	return name && (strcmp(name, "/disk.img") == 0 || strcmp(name, "/disk.img (deleted)") == 0);
+}
+
+static bool is_disk_image(const struct loop *loop, const char *unused)
+{
+	(void)unused;
+	return loop_is_disk_image(loop);
+}
+
+static int find_loops(bool (*is_it)(const struct loop *, const char *), const char *image,
+		      struct loop **ret, size_t *ret_count, struct error *err)
+{
+	CLEANUP_FREE struct loop *loops = NULL;
+	DIR *directory = opendir("/sys/block");
+	struct dirent *entry;
+	struct loop loop;
+	size_t count = 0;
+	int rc = 0;
+
+	if (!directory)
+		return error_set(err, errno, "cannot read /sys/block: %s; mount sysfs there",
+				 strerror(errno));
+	while (!rc && (entry = readdir(directory)))
+		if (look(entry->d_name, &loop) && is_it(&loop, image))
+			rc = add_loop(&loops, &count, &loop);
+	closedir(directory);
+	if (rc)
+		return error_set(err, -rc, "not enough memory; end other programs first");
+	*ret = STEAL(loops);
+	*ret_count = count;
+	return 0;
+}
+
+int loop_find(const char *image, struct loop **ret, size_t *ret_count, struct error *err)
+{
+	return find_loops(is_backed_by, image, ret, ret_count, err);
+}
+
+int loop_find_file(dev_t file_system, ino_t inode, struct loop **ret, size_t *ret_count,
+		   struct error *err)
+{
+	CLEANUP_FREE struct loop *loops = NULL;
+	size_t count, found = 0;
+	int rc = find_loops(is_disk_image, NULL, &loops, &count, err);
+
+	for (size_t i = 0; rc == 0 && i < count; i++) {
+		dev_t device = 0;
+		ino_t number = 0;
+		int code = loop_ask(&loops[i], &device, &number);
+
+		if (code == -EACCES)
+			return explain_held(&loops[i], EACCES, err);
+		if (code == 0 && device == file_system && (!inode || number == inode))
+			loops[found++] = loops[i];
+	}
+	if (rc < 0)
+		return rc;
+	*ret = STEAL(loops);
+	*ret_count = found;
+	return 0;
+}
+
+int loop_look(const char *path, struct loop *ret, struct error *err)
+{
+	char name[32], sysfs[64], target[256];
+	struct stat st;
+	ssize_t n;
+
+	if (stat(path, &st) < 0)
+		return error_set(err, errno, "%.200s: %s; check the path", path, strerror(errno));
+	snprintf(sysfs, sizeof(sysfs), "/sys/dev/block/%u:%u", major(st.st_rdev),
+		 minor(st.st_rdev));
+	n = S_ISBLK(st.st_mode) ? readlink(sysfs, target, sizeof(target) - 1) : -1;
+	if (n < 0)
+		return error_set(err, ENODEV,
+				 "%.200s is no loop device; name one such as "
+				 "/dev/loop0",
+				 path);
+	target[n] = 0;
+	snprintf(name, sizeof(name), "%.31s", strrchr(target, '/') ? strrchr(target, '/') + 1 : "");
+	if (strncmp(name, "loop", 4) != 0)
+		return error_set(err, ENODEV,
+				 "%.200s is no loop device; name one such as "
+				 "/dev/loop0",
+				 path);
+	if (!look(name, ret))
+		return error_set(err, ENXIO,
+				 "%.200s has no file attached; 'losetup -l' lists "
+				 "those that have",
+				 path);
+	return 0;
+}
+
+/* ---- detaching -------------------------------------------------------------- */
 
 /* As the only holder: a mount, a device mapper target or mkfs makes that fail. */
 static int open_alone(const struct loop *loop)

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct loop {
 	char name[32];   /* "loop3" */
@@ -15,22 +16,39 @@ struct loop {
 	char backing[PATH_MAX];
 };
 
-/* All loop devices whose backing file is image; the caller frees *ret. */
+/* All loop devices whose backing file has the path image; the caller frees *ret. */
 int loop_find(const char *image, struct loop **ret, size_t *ret_count, struct error *err);
+
+/*
+ * All loop devices whose backing file is called disk.img and is on this file system, and
+ * has this inode number unless that is 0. Waits for each disk.img two seconds at most: the
+ * daemon that serves it may be stopped. The caller frees *ret.
+ */
+int loop_find_file(dev_t file_system, ino_t inode, struct loop **ret, size_t *ret_count,
+		   struct error *err);
+
+/* The number of the file system that its backing file is on. -ETIMEDOUT; -ENOTCONN: it is dead. */
+int loop_ask(const struct loop *, dev_t *ret_file_system, ino_t *ret_inode);
+/* The same of a loop device that is open, with no bound. */
+int loop_ask_descriptor(int fd, dev_t *ret_file_system, ino_t *ret_inode);
 
 /* The loop device at path: -ENODEV when it is none, -ENXIO when it has no file. */
 int loop_look(const char *path, struct loop *ret, struct error *err);
+
+/* Whether its backing file is called disk.img, wherever that is. */
+bool loop_is_disk_image(const struct loop *);
 
 /* Whether it reads and writes its file past the page cache. */
 bool loop_is_direct(const struct loop *);
 
 /*
- * Runs losetup(8) for image, on device or (NULL) on the first that is free, and
- * makes sure that direct I/O is on and the sectors have sector_size bytes;
- * otherwise nothing stays attached. With partscan it may have partitions, which go
- * when it is detached.
+ * Attaches the file that image (O_PATH) is, whatever its path leads to by now, to device or
+ * (NULL) to the first that is free. Makes sure that it is that file, that direct I/O is on
+ * and that the sectors have sector_size bytes; otherwise nothing stays attached. path is for
+ * messages and for lists of loop devices. With partscan it may have partitions, which go when
+ * it is detached.
  */
-int loop_attach(const char *image, uint32_t sector_size, const char *device, bool partscan,
+int loop_attach(int image, const char *path, uint32_t sector_size, const char *device, bool partscan,
 		struct loop *ret, struct error *err);
 
 /* Makes its partitions devices. *ret_found: it has a partition table that can be read. */

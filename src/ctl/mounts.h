@@ -41,6 +41,18 @@ bool mount_value(const struct mount *, const char *option, char *to, size_t size
  */
 void mounts_name(const char *volume, bool by_mount, char *to, size_t size);
 
+/*
+ * Whose a FUSE file system is: who mounted it, as the kernel knows it (user_id= of a mount
+ * that is to be seen from here, or fusectl). false: that cannot be told, or it is none.
+ */
+bool mounts_owner(dev_t file_system, uid_t *ret);
+
+/*
+ * Whether what a mount calls itself (its source, its type) is the word of a user who is
+ * neither root nor the caller: of FUSE anybody names it as he likes.
+ */
+bool mount_is_strangers(const struct mount *);
+
 /* Whether option is among them, with its value if it has one: "user_id=0". */
 bool mount_has(const struct mount *, const char *option);
 

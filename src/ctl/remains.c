@@ -5,25 +5,20 @@
 
 #include "remapfs/cleanup.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/loop.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
-#include <sys/wait.h>
 
 /* A stack of devices, or a chain of links, that is deeper is not followed. */
 #define DEPTH_MAX 8
-/* How long a loop device may take to say what it is on: its daemon may be stopped. */
-#define LOOP_WAIT_MS 2000
 /* How long the kernel answers from what a daemon said that has ended since. */
 #define REMEMBERED_MS 1100
 
@@ -35,6 +30,21 @@ struct steps {
 };
 
 static void add_step(struct steps *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* As a shell reads it back as one word: whoever made the folder chose its name. */
+static const char *word_of(const char *path, char to[2 * PATH_MAX])
+{
+	char *at = to;
+
+	for (; *path && at < to + 2 * PATH_MAX - 2; path++) {
+		if (!isalnum((unsigned char)*path) && !strchr("/._-+=:,@%", *path) &&
+		    !(*path & 0x80))
+			*at++ = '\\';
+		*at++ = *path;
+	}
+	*at = 0;
+	return to;
+}
 
 /* A list that is too long ends with the last step that fits: the next try has the rest. */
 static void add_step(struct steps *s, const char *format, ...)
@@ -70,8 +80,9 @@ static bool is_on(const struct mount *mount, dev_t device)
 
 	if (mount->device == device)
 		return true;
-	return major(mount->device) == 0 && strncmp(mount->source, "/dev/", 5) == 0 &&
-	       stat(mount->source, &st) == 0 && S_ISBLK(st.st_mode) && st.st_rdev == device;
+	return major(mount->device) == 0 && !mount_is_strangers(mount) &&
+	       strncmp(mount->source, "/dev/", 5) == 0 && stat(mount->source, &st) == 0 &&
+	       S_ISBLK(st.st_mode) && st.st_rdev == device;
 }
 
 static bool take_mount(const struct mount *mount, void *context)
@@ -148,6 +159,7 @@ static void free_device(struct steps *s, const char *name, int depth)
 	char folder[300], number[32], device[300];
 	unsigned major_number, minor_number;
 	struct mounts_of m = {.count = 0};
+	char word[2 * PATH_MAX];
 
 	if (depth > DEPTH_MAX)
 		return;
@@ -160,7 +172,7 @@ static void free_device(struct steps *s, const char *name, int depth)
 		mounts_find(take_mount, &m);
 	}
 	while (m.count)
-		add_step(s, "umount %s", m.point[--m.count]);
+		add_step(s, "umount %s", word_of(m.point[--m.count], word));
 	if (is_swap(device))
 		add_step(s, "swapoff %s", device);
 }
@@ -178,18 +190,25 @@ static void free_loops(struct steps *s, const char *devices)
 		add_step(s, "losetup -d %s", devices);
 }
 
+static void list_loops(const struct loop *loops, size_t count, char *to, size_t size)
+{
+	size_t used = 0;
+
+	*to = 0;
+	for (size_t i = 0; i < count && used < size; i++)
+		used += (size_t)snprintf(to + used, size - used, "%s%s", used ? " " : "",
+					 loops[i].device);
+}
+
 /* The loop devices whose backing file has this path. */
 static void loops_of(const char *image, char *to, size_t size)
 {
 	CLEANUP_FREE struct loop *loops = NULL;
-	size_t count = 0, used = 0;
+	size_t count = 0;
 
-	*to = 0;
 	if (loop_find(image, &loops, &count, NULL))
 		count = 0;
-	for (size_t i = 0; i < count && used < size; i++)
-		used += (size_t)snprintf(to + used, size - used, "%s%s", used ? " " : "",
-					 loops[i].device);
+	list_loops(loops, count, to, size);
 }
 
 /* ---- dead ------------------------------------------------------------------------------ */
@@ -266,6 +285,17 @@ bool dead_mount_at(const char *path, struct dead_mount *ret)
 	return place && mounts_find(is_dead_at, &s);
 }
 
+/* Anybody can mount a file system that calls itself so. */
+static bool may_be_of(const struct mount *mount, const char *volume)
+{
+	uid_t owner;
+	struct stat st;
+
+	if (!mount_is_strangers(mount))
+		return true;
+	return mounts_owner(mount->device, &owner) && stat(volume, &st) == 0 && st.st_uid == owner;
+}
+
 static bool is_dead_of(const struct mount *mount, void *context)
 {
 	const struct search *s = context;
@@ -276,7 +306,7 @@ static bool is_dead_of(const struct mount *mount, void *context)
 		mounts_name(s->what, by_mount, name, sizeof(name));
 		ours = strcmp(mount->source, name) == 0;
 	}
-	return ours && is_dead(mount) && note_dead(mount, s->ret);
+	return ours && may_be_of(mount, s->what) && is_dead(mount) && note_dead(mount, s->ret);
 }
 
 bool dead_mount_of(const char *volume, struct dead_mount *ret)
@@ -286,97 +316,66 @@ bool dead_mount_of(const char *volume, struct dead_mount *ret)
 	return mounts_find(is_dead_of, &s);
 }
 
+bool dead_mount_find(const char *path, struct dead_mount *ret)
+{
+	CLEANUP_FREE char *real = realpath(path, NULL);
+
+	return dead_mount_at(path, ret) || (real && dead_mount_of(real, ret));
+}
+
 int dead_mount_explain(const struct dead_mount *dead, struct error *err)
 {
-	char devices[200], text[320] = "";
+	char devices[200], text[320] = "", word[2 * PATH_MAX];
 	struct steps s = {text, sizeof(text), 0};
 
 	loops_of(dead->image, devices, sizeof(devices));
 	free_loops(&s, devices);
-	add_step(&s, "fusermount3 -u %s", dead->point);
+	add_step(&s, "fusermount3 -u %s", word_of(dead->point, word));
 	return error_set(err, ENOTCONN, "the mount on %.150s is dead: all of remapfs has ended there; "
 			 "%s, then mount anew", dead->point, text);
 }
 
 /* ---- hidden --------------------------------------------------------------------------------- */
 
-/* What a loop device says of its file, by a process that may have to be killed. */
-static int ask_loop(const char *device, struct loop_info64 *info)
+static bool is_dead_loop(const struct loop *loop)
 {
-	int fd = open(device, O_RDONLY | O_CLOEXEC | O_NONBLOCK), rc;
+	dev_t file_system;
+	ino_t inode;
+	int rc = loop_ask(loop, &file_system, &inode);
 
-	if (fd < 0)
-		return -errno;
-	rc = ioctl(fd, LOOP_GET_STATUS64, info) < 0 ? -errno : 0;
-	close(fd);
-	return rc;
+	if (rc == 0) {
+		poll(NULL, 0, REMEMBERED_MS);
+		rc = loop_ask(loop, &file_system, &inode);
+	}
+	return rc == -ENOTCONN || rc == -ECONNABORTED;
 }
 
-struct loop_answer {
-	int rc;
-	uint64_t device; /* as the kernel encodes it */
-};
-
-static int ask_loop_bounded(const char *device, uint64_t *ret_device)
+/* A mount without a path is its own root. */
+static void dead_loops(char *to, size_t size)
 {
-	struct loop_answer answer = {.rc = -ETIMEDOUT};
-	struct pollfd ready = {.events = POLLIN};
-	int fds[2];
-	pid_t child;
+	CLEANUP_FREE struct loop *loops = NULL;
+	size_t count = 0, dead = 0;
 
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return -errno;
-	child = fork();
-	if (child == 0) {
-		struct loop_info64 info = {0};
-
-		answer.rc = ask_loop(device, &info);
-		answer.device = info.lo_device;
-		_exit(write(fds[1], &answer, sizeof(answer)) != sizeof(answer));
-	}
-	close(fds[1]);
-	ready.fd = fds[0];
-	if (child < 0 || poll(&ready, 1, LOOP_WAIT_MS) <= 0 ||
-	    read(fds[0], &answer, sizeof(answer)) != sizeof(answer))
-		answer.rc = -ETIMEDOUT;
-	close(fds[0]);
-	if (child > 0) {
-		kill(child, SIGKILL);
-		waitpid(child, NULL, 0);
-	}
-	*ret_device = answer.device;
-	return answer.rc;
-}
-
-/* new_encode_dev() of the kernel. */
-static dev_t decode_device(uint64_t number)
-{
-	return makedev((unsigned)(number >> 8 & 0xfff),
-		       (unsigned)((number & 0xff) | (number >> 12 & 0xfff00)));
+	if (loop_find("/disk.img", &loops, &count, NULL))
+		count = 0;
+	for (size_t i = 0; i < count; i++)
+		if (is_dead_loop(&loops[i]))
+			loops[dead++] = loops[i];
+	list_loops(loops, dead, to, size);
 }
 
 void hidden_loops(dev_t file_system, char *to, size_t size)
 {
 	CLEANUP_FREE struct loop *loops = NULL;
-	size_t count = 0, used = 0;
+	size_t count = 0;
 
-	*to = 0;
-	/* A mount without a path is its own root. */
-	if (loop_find("/disk.img", &loops, &count, NULL))
-		count = 0;
-	for (size_t i = 0; i < count && used < size; i++) {
-		uint64_t number = 0;
-		int rc = ask_loop_bounded(loops[i].device, &number);
-
-		if (!file_system && rc == 0) {
-			poll(NULL, 0, REMEMBERED_MS);
-			rc = ask_loop_bounded(loops[i].device, &number);
-		}
-		if (file_system ? rc == 0 && decode_device(number) == file_system
-				: rc == -ENOTCONN || rc == -ECONNABORTED)
-			used += (size_t)snprintf(to + used, size - used, "%s%s", used ? " " : "",
-						 loops[i].device);
+	if (!file_system) {
+		dead_loops(to, size);
+		return;
 	}
+	if (loop_find_file(file_system, 0, &loops, &count, NULL))
+		count = 0;
+	list_loops(loops, count, to, size);
 }
 
 static bool is_device(const struct mount *mount, void *context)
@@ -415,6 +414,14 @@ static const char *text_of(const json_t *answer, const char *key)
 	return text ? text : "";
 }
 
+/* "the mount on /mnt/disk"; a stranger's is not always to be seen: see peer.h. */
+static const char *place_text(const json_t *answer)
+{
+	const char *point = text_of(answer, "mountpoint");
+
+	return *point ? point : "a folder that cannot be seen from here";
+}
+
 /* No mount of it is in any namespace: its last user ends it. */
 static void explain_detached(const json_t *answer, dev_t device, int pid, struct error *err)
 {
@@ -425,26 +432,26 @@ static void explain_detached(const json_t *answer, dev_t device, int pid, struct
 	free_loops(&s, devices);
 	if (*devices)
 		error_set(err, EBUSY, "the mount on %.150s was unmounted while in use, and is out of "
-			  "sight; %s, and process %d ends by itself", text_of(answer, "mountpoint"),
+			  "sight; %s, and process %d ends by itself", place_text(answer),
 			  text, pid);
 	else
 		error_set(err, EBUSY, "the mount on %.150s was unmounted while in use, and is out of "
 			  "sight; end the program that has its disk.img open, and process %d ends by "
 			  "itself, or end that with two times 'kill %d'",
-			  text_of(answer, "mountpoint"), pid, pid);
+			  place_text(answer), pid, pid);
 }
 
 /* It is in the mount namespace of the daemon, and to be unmounted there. */
 static void explain_elsewhere(const json_t *answer, int pid, bool used, struct error *err)
 {
-	char devices[200], text[240] = "";
+	char devices[200], text[240] = "", word[2 * PATH_MAX];
 	struct steps s = {text, sizeof(text), 0};
 
-	loops_of(text_of(answer, "image"), devices, sizeof(devices));
+	hidden_loops(mount_number(answer), devices, sizeof(devices));
 	free_loops(&s, devices);
-	add_step(&s, "nsenter -t %d -m umount %s", pid, text_of(answer, "mountpoint"));
+	add_step(&s, "nsenter -t %d -m umount %s", pid, word_of(place_text(answer), word));
 	error_set(err, EBUSY, "the mount on %.150s is in %s; %s, and process %d ends by itself",
-		  text_of(answer, "mountpoint"), used ? "another mount namespace"
+		  place_text(answer), used ? "another mount namespace"
 		  : "a mount namespace that nobody uses any more", text, pid);
 }
 

@@ -26,8 +26,14 @@ struct dead_mount {
 /* The dead mount of remapfs that path is or lies in. path need not be absolute. */
 bool dead_mount_at(const char *path, struct dead_mount *ret);
 
-/* A dead mount of the volume, whose path is absolute. */
+/*
+ * A dead mount of the volume, whose path is absolute: of root, of the caller or of the
+ * volume's owner, since anybody can have one that calls itself so.
+ */
 bool dead_mount_of(const char *volume, struct dead_mount *ret);
+
+/* Either of them, of a path that need not be absolute. */
+bool dead_mount_find(const char *path, struct dead_mount *ret);
 
 /*
  * "the mount on ... is dead: ...; 'umount ...', 'losetup -d ...', 'fusermount3 -u ...', then
@@ -42,7 +48,7 @@ enum mount_reach {
 };
 
 /*
- * Who can get at the mount of the daemon that gave this answer to "status". Hidden is one
+ * Who can get at the mount of the daemon that gave this answer to peer_status. Hidden is one
  * after umount -l, and one in a mount namespace whose processes have ended. If it is not
  * here, err says so, and how to end it.
  */

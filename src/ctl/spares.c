@@ -5,6 +5,7 @@
 #include "ctl/ctl.h"
 #include "ctl/disks.h"
 #include "ctl/part.h"
+#include "ctl/peer.h"
 #include "ctl/progress.h"
 
 #include "remapfs/cleanup.h"
@@ -12,8 +13,10 @@
 #include "remapfs/volume.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <inttypes.h>
 #include <libgen.h>
+#include <pwd.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -86,6 +89,44 @@ static int disks_for(const char *path, struct disks *ret)
 	return copy ? disks_of(dirname(copy), ret) : -ENOMEM;
 }
 
+/* For good: it takes away all that root has beyond this user. */
+static int become(const struct control_peer *user, struct error *err)
+{
+	const struct passwd *entry = getpwuid(user->uid);
+	int rc = entry ? initgroups(entry->pw_name, user->gid) : setgroups(0, NULL);
+
+	if (rc < 0 || setresgid(user->gid, user->gid, user->gid) < 0 ||
+	    setresuid(user->uid, user->uid, user->uid) < 0)
+		return error_set(err, errno, "cannot become the user of the daemon (%u): %s; run this as "
+				 "that user", (unsigned)user->uid, strerror(errno));
+	return 0;
+}
+
+/*
+ * A daemon gets the descriptor of the whole file or disk, also for a part of it, and opens
+ * its path at the next mount. So root adds to the volume of another user what that user may
+ * open, and does it as that user. Anybody else has nothing to hand to a stranger.
+ */
+static int act_as_daemon(const char *volume, struct error *err)
+{
+	struct control_peer peer;
+	json_t *answer = NULL;
+	int rc = peer_status(volume, &peer, &answer, err);
+
+	if (rc < 0)
+		return is_no_daemon(rc) ? 0 : rc;
+	json_decref(answer);
+	control_peer_release(&peer);
+	if (!control_peer_is_stranger(&peer))
+		return 0;
+	if (geteuid() == 0)
+		rc = become(&peer, err);
+	else
+		rc = error_set(err, EACCES, "the daemon of '%s' belongs to another user; run this as "
+			       "that user or as root", volume);
+	return rc < 0 ? rc : 1;
+}
+
 /*
  * The volume would write its spare through itself: to take the spare away takes a
  * flush of the file system that it is on, which comes back as a request to a daemon
@@ -97,7 +138,7 @@ static int check_not_inside(const char *volume, const char *path, struct error *
 	json_t *answer = NULL;
 	const char *at;
 	bool inside;
-	int rc = control_ask(volume, "status", &answer, err);
+	int rc = peer_status(volume, NULL, &answer, err);
 
 	if (rc < 0)
 		return is_no_daemon(rc) ? 0 : rc;
@@ -176,9 +217,9 @@ static int prepare_and_add(struct prepare_options *options, bool quiet)
 	struct store_spare spare = {0};
 	struct progress progress;
 	bool made = false;
-	int rc;
+	int as_daemon = act_as_daemon(options->path, &err), rc;
 
-	if (check_not_inside(options->path, options->spare.path, &err) < 0 ||
+	if (as_daemon < 0 || check_not_inside(options->path, options->spare.path, &err) < 0 ||
 	    check_may_add(options->path, &err) < 0)
 		return refuse(&err);
 	progress_begin(&progress, quiet);
@@ -187,6 +228,8 @@ static int prepare_and_add(struct prepare_options *options, bool quiet)
 	options->context = &progress;
 	rc = volume_prepare_spare(options, &spare, &warning, &err);
 	progress_end(&progress);
+	if (rc < 0 && as_daemon)
+		error_prefix(&err, "as user %u, whose daemon has to open it", (unsigned)geteuid());
 	if (rc < 0)
 		return refuse(&err);
 	if (warning.text[0])

@@ -1,6 +1,7 @@
 /* remapctl status: the database and, where one runs, the daemon, as one picture. */
 #include "ctl/status.h"
 
+#include "ctl/peer.h"
 #include "ctl/progress.h"
 
 #include "remapfs/check.h"
@@ -81,7 +82,7 @@ static int count_slots(struct status *status)
 
 static void ask_daemon(struct status *status)
 {
-	int rc = control_ask(status->path, "status", &status->daemon, &status->daemon_error);
+	int rc = peer_status(status->path, NULL, &status->daemon, &status->daemon_error);
 
 	status->daemon_code = -rc;
 	status->no_daemon = rc == -ENOENT || rc == -ECONNREFUSED;
@@ -141,6 +142,7 @@ static json_t *daemon_json(const struct status *status)
 	if (status->daemon) {
 		json_object_update(object, status->daemon);
 		json_object_del(object, "ok");
+		json_object_set_new(object, "running", json_true());
 	} else if (!status->no_daemon) {
 		json_object_set_new(object, "error", json_text(status->daemon_error.text));
 	}

@@ -1,10 +1,19 @@
-/* upgrade: a mounted volume goes on with another worker, of the program as it is now. */
+/*
+ * upgrade: a mounted volume goes on with another worker, of the program as it is now. What
+ * is signalled is the parent of the process that answered, if it is of the same user, and
+ * never a number that an answer says.
+ */
 #include "ctl/ctl.h"
+#include "ctl/peer.h"
+
+#include "remapfs/cleanup.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <time.h>
 
 #define WAIT_MS 60000
@@ -25,32 +34,49 @@ static const char help_text[] =
     " apt-get install --only-upgrade remapfs && remapctl upgrade disk.remap\n";
 
 struct workers {
-	pid_t supervisor, worker;
+	int supervisor; /* a pidfd, or -1 */
+	bool alone;     /* it has died */
+	pid_t worker;
 	json_int_t refused;      /* upgrades so far */
 	char error[200];         /* why the last one was */
 };
 
+/* The caller closes ret->supervisor. */
 static int find_workers(const char *volume, struct workers *ret, struct error *err)
 {
+	struct control_peer peer = {.pidfd = -1};
 	json_t *answer = NULL;
-	int rc = control_ask(volume, "status", &answer, err);
+	int rc = peer_status(volume, &peer, &answer, err);
 
+	ret->supervisor = -1;
 	if (rc == 0) {
-		ret->supervisor = (pid_t)json_integer_value(json_object_get(answer, "pid"));
+		pid_t pid = (pid_t)json_integer_value(json_object_get(answer, "pid"));
+
 		ret->worker = (pid_t)json_integer_value(json_object_get(answer, "worker_pid"));
 		ret->refused = json_integer_value(json_object_get(answer, "upgrades_refused"));
 		snprintf(ret->error, sizeof(ret->error), "%s",
 			 json_string_length(json_object_get(answer, "upgrade_error"))
 				 ? json_string_value(json_object_get(answer, "upgrade_error")) : "");
+		ret->alone = pid == ret->worker;
+		if (!ret->alone)
+			peer_supervisor(&peer, &ret->supervisor);
 		if (ret->worker <= 1 && json_object_get(answer, "troubles"))
 			rc = error_set(err, EAGAIN, "no worker of '%s' serves yet; see 'remapctl status'",
 				       volume);
-		else if (ret->supervisor <= 1 || ret->worker <= 1)
+		else if (ret->worker <= 1)
 			rc = error_set(err, EPROTO, "the daemon of '%s' does not name its processes; "
 				       "mount anew", volume);
 	}
+	control_peer_release(&peer);
 	json_decref(answer);
 	return rc;
+}
+
+static bool has_ended(int pidfd)
+{
+	struct pollfd ended = {.fd = pidfd, .events = POLLIN};
+
+	return poll(&ended, 1, 0) > 0;
 }
 
 static time_t seconds_now(void)
@@ -72,6 +98,7 @@ static int wait_for_successor(const char *volume, const struct workers *before)
 
 		int rc = find_workers(volume, &now, NULL);
 
+		cleanup_close(&now.supervisor);
 		if (rc == 0 && now.refused != before->refused)
 			return refuse_text("not upgraded, the mount goes on: %s", now.error);
 		if (rc == 0 && now.worker != before->worker) {
@@ -79,7 +106,7 @@ static int wait_for_successor(const char *volume, const struct workers *before)
 			       (int)now.worker);
 			return EXIT_DONE;
 		}
-		if (kill(before->supervisor, 0) < 0 && errno == ESRCH)
+		if (has_ended(before->supervisor))
 			return refuse_text("the daemon of '%s' has ended; see 'remapctl history' and "
 					   "mount anew", volume);
 		nanosleep(&pause, NULL);
@@ -101,24 +128,33 @@ static int refuse_unserved(const char *volume)
 			   "mount takes the installed program", volume);
 }
 
+static int hand_over(const char *volume, const struct workers *workers)
+{
+	if (workers->alone)
+		return refuse_text("the supervisor of '%s' has died, so nothing can be handed over; "
+				   "unmount and mount anew", volume);
+	if (workers->supervisor < 0)
+		return refuse_text("the process that answers for '%s' has no supervisor of its own user "
+				   "that can be seen from here; send SIGUSR2 to that as whoever mounted it",
+				   volume);
+	if (pidfd_send_signal(workers->supervisor, SIGUSR2, NULL, 0) < 0)
+		return refuse_text("cannot signal the daemon of '%s': %s; run as the user who mounted "
+				   "it", volume, strerror(errno));
+	return wait_for_successor(volume, workers);
+}
+
 static int upgrade(const char *volume)
 {
 	struct workers before;
 	struct error err = {0};
 	/* The database is not asked: a new worker may be what mends it. */
-	int rc = find_workers(volume, &before, &err);
+	int rc = find_workers(volume, &before, &err), result;
 
 	if (rc == -ENOENT || rc == -ECONNREFUSED)
 		return refuse_unserved(volume);
-	if (rc < 0)
-		return refuse(&err);
-	if (before.supervisor == before.worker)
-		return refuse_text("the supervisor of '%s' has died, so nothing can be handed over; "
-				   "unmount and mount anew", volume);
-	if (kill(before.supervisor, SIGUSR2) < 0)
-		return refuse_text("cannot signal the daemon of '%s': %s; run as the user who mounted "
-				   "it", volume, strerror(errno));
-	return wait_for_successor(volume, &before);
+	result = rc < 0 ? refuse(&err) : hand_over(volume, &before);
+	cleanup_close(&before.supervisor);
+	return result;
 }
 
 int run_upgrade(int argc, char **argv)

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ctl/peer.h"
 #include "ctl/remains.h"
 #include "fuse/daemon.h"
 #include "fuse/notify.h"
@@ -113,7 +114,7 @@ static int check_not_running(const char *volume, struct error *err)
 
 	for (unsigned waited = 0; !mounted && waited < LOCK_WAIT_MS; waited += 50) {
 		json_t *answer = NULL;
-		int rc = control_ask(volume, "status", &answer, err);
+		int rc = peer_status(volume, NULL, &answer, err);
 
 		if (rc == -ETIMEDOUT)
 			return rc;
