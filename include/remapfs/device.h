@@ -225,11 +225,13 @@ enum fault_life {
 	FAULT_UNTIL_REWRITTEN, /* reads fail until a write covers all of it, which succeeds */
 };
 
+#define FAULT_DELAY_MS_MAX 3600000
+
 struct fault {
 	int64_t id;       /* > 0, unique: counts survive fault_device_set by it */
 	spare_id_t spare; /* ON_MAIN or the spare it is on */
 	sector_t start;   /* sectors of the device from the start of its region */
-	uint64_t count;
+	uint64_t count;   /* start + count <= SLOT_MAX */
 	enum fault_on on;
 	int error; /* positive errno; 0: only the delay */
 	enum fault_life life;

@@ -49,8 +49,8 @@ struct store_identity {
 struct store_volume {
 	char uuid[STORE_UUID_TEXT];
 	char *main_path; /* absolute */
-	uint64_t main_sectors;
-	uint32_t sector_size;
+	uint64_t main_sectors; /* 1 to SECTOR_MAX */
+	uint32_t sector_size;  /* 512 or 4096 */
 	uint64_t opens; /* how often it was opened for writing */
 	struct store_identity main; /* store_create: what it is from the beginning */
 };
@@ -62,8 +62,8 @@ struct store_spare {
 	char uuid[STORE_UUID_TEXT];
 	char *path;      /* absolute */
 	uint64_t offset; /* bytes: the region of path that is the spare */
-	uint64_t length;
-	slot_t slots;
+	uint64_t length; /* offset + length <= INT64_MAX */
+	slot_t slots;    /* > 0, and no more than length has sectors */
 	enum spare_state state;
 	/* What a right copy of it says: see docs/format.md. */
 	uint64_t stamp, next_stamp; /* one of these; next_stamp 0: the first */
@@ -128,8 +128,15 @@ const struct store_spare *store_spares(const struct store *, size_t *ret_count);
 /* ---- reading ---------------------------------------------------------------- */
 
 /*
+ * The bytes of the file may be anybody's, and hold any value in any column. No call
+ * hands out one that its type here, or the header of that type, does not allow: it fails
+ * with -EUCLEAN. So does one that takes longer than a database of this size can need.
+ */
+
+/*
  * Calls fn for every remapped or pending extent, in the order of their
- * sectors, and stops with what fn returned when that is not 0. -EUCLEAN after
+ * sectors, and stops with what fn returned when that is not 0. They lie on main and on
+ * spares of store_spares(), and do not overlap. -EUCLEAN after
  * the last: their sum is not the one that the volume keeps, so some are wrong.
  */
 int store_each_extent(struct store *, int (*fn)(void *context, const struct extent *),
@@ -138,7 +145,9 @@ int store_each_bad_slots(struct store *,
 			 int (*fn)(void *context, spare_id_t, slot_t first, uint64_t count),
 			 void *context);
 
-/* The caller frees *ret. */
+/* Stops with what fn returned when that is not 0. */
+int store_each_fault(struct store *, int (*fn)(void *context, const struct fault *), void *context);
+/* The same as an array. The caller frees *ret. */
 int store_load_faults(struct store *, struct fault **ret, size_t *ret_count);
 
 /* How the last use as a daemon ended; STORE_UNCLEAN: without a word. */
@@ -214,7 +223,7 @@ struct store_totals {
 	uint64_t remapped_sectors, pending_sectors;
 	uint64_t remaps; /* rows */
 	uint64_t bad_slots;
-	uint64_t faults; /* sectors with a simulated fault */
+	uint64_t faults; /* sectors with a simulated fault, INT64_MAX: or more */
 	uint64_t events;
 };
 int store_totals(struct store *, struct store_totals *ret);
@@ -285,8 +294,8 @@ struct store_filter {
 };
 
 /*
- * Calls row with one text per column (NULL for none), in the table's order:
- * time for the history, sectors for the rest. -EINVAL: since cannot be read
+ * Calls row with one text per column (NULL for none, where the schema has it so), in the
+ * table's order: time for the history, sectors for the rest. -EINVAL: since cannot be read
  * (err says so). Stops with what row returned when that is not 0.
  */
 int store_query(struct store *, enum store_table, const struct store_filter *,

@@ -155,7 +155,7 @@ static int take_option(struct request *request, int c, const char *text)
 	case OPTION_ERRNO:
 		return take_errno(request, text);
 	case OPTION_DELAY:
-		rc = take_number("--delay", text, 0, 3600000, &number);
+		rc = take_number("--delay", text, 0, FAULT_DELAY_MS_MAX, &number);
 		request->fault.delay_ms = (uint32_t)number;
 		return rc;
 	case OPTION_TIMES:

@@ -25,17 +25,23 @@ static const struct {
 	{"pending rows that overlap", "SELECT count(*) FROM (SELECT sector AS here, lag(sector +"
 				      " sectors) OVER (ORDER BY sector) AS before FROM pending)"
 				      " WHERE here < before"},
-	{"sectors both remapped and pending", "SELECT count(*) FROM pending p JOIN remap r ON"
-					      " p.sector < r.main_sector + r.sectors AND"
-					      " r.main_sector < p.sector + p.sectors"},
+	{"sectors both remapped and pending", "SELECT count(*) FROM (SELECT here, what, lag(end) OVER w"
+					      " AS before, lag(what) OVER w AS other FROM (SELECT"
+					      " main_sector AS here, main_sector + sectors AS end, 1 AS"
+					      " what FROM remap UNION ALL SELECT sector, sector +"
+					      " sectors, 2 FROM pending) WINDOW w AS (ORDER BY here))"
+					      " WHERE here < before AND what <> other"},
 	{"sectors on a spare that has left", "SELECT count(*) FROM remap r JOIN spare s ON s.id ="
 					     " r.spare_id WHERE s.state IN ('retired', 'lost')"},
 	{"slots used twice", "SELECT count(*) FROM (SELECT slot AS here, lag(slot + sectors) OVER"
 			     " (PARTITION BY spare_id ORDER BY slot) AS before FROM remap)"
 			     " WHERE here < before"},
-	{"slots both used and bad", "SELECT count(*) FROM bad_slot b JOIN remap r ON b.spare_id ="
-				    " r.spare_id AND b.slot < r.slot + r.sectors AND r.slot <"
-				    " b.slot + b.slots"},
+	{"slots both used and bad", "SELECT count(*) FROM (SELECT here, what, lag(end) OVER w AS"
+				    " before, lag(what) OVER w AS other FROM (SELECT spare_id, slot AS"
+				    " here, slot + sectors AS end, 1 AS what FROM remap UNION ALL SELECT"
+				    " spare_id, slot, slot + slots, 2 FROM bad_slot) WINDOW w AS"
+				    " (PARTITION BY spare_id ORDER BY here)) WHERE here < before AND"
+				    " what <> other"},
 };
 
 #define LINE_BYTES 160
@@ -54,6 +60,7 @@ static int each_row(struct checking *c, const char *query,
 	sqlite3_stmt *statement;
 	int rc;
 
+	store_begin_budget(c->store);
 	if (sqlite3_prepare_v2(c->store->db, query, -1, &statement, NULL) != SQLITE_OK)
 		return store_errno(c->store);
 	while ((rc = store_step(c->store, statement)) > 0)

@@ -3,10 +3,8 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "remapfs/cleanup.h"
-#include "store/statement.h"
+#include "store/row.h"
 
 static const char *const on_names[] = {
 	[FAULT_ON_READ] = "read",
@@ -19,15 +17,6 @@ static const char *const life_names[] = {
 	[FAULT_TIMES] = "times",
 	[FAULT_UNTIL_REWRITTEN] = "until rewritten",
 };
-
-/* The index of text among names from first to last; first when it is none. */
-static int index_of(const char *const *names, int first, int last, const char *text)
-{
-	for (int i = last; i > first; i--)
-		if (strcmp(names[i], text) == 0)
-			return i;
-	return first;
-}
 
 static int insert(struct store *s, const struct fault *f)
 {
@@ -62,55 +51,91 @@ int store_add_fault(struct store *s, const struct fault *f)
 	return rc;
 }
 
-static void read_fault(sqlite3_stmt *row, struct fault *f)
+/* The name of an error, which may be one that only newer versions know. */
+static int read_error(struct row_reader *r, int column)
 {
-	char text[32];
+	const char *name = row_optional_text(r, column);
+	int error = name ? errno_from_name(name) : 0;
+
+	return name && !error ? EIO : error;
+}
+
+/* It may lie past the end of its device, where it does nothing, but not of any device. */
+static int read_fault(struct store *s, sqlite3_stmt *at, int64_t after, struct fault *f)
+{
+	struct row_reader r = row_begin(s, at, "fault");
 
 	*f = (struct fault){
-		.id = sqlite3_column_int64(row, 0),
-		.spare = (spare_id_t)sqlite3_column_int64(row, 1),
-		.start = (sector_t)sqlite3_column_int64(row, 2),
-		.count = (uint64_t)sqlite3_column_int64(row, 3),
-		.times = (uint64_t)sqlite3_column_int64(row, 7),
-		.delay_ms = (uint32_t)sqlite3_column_int64(row, 8),
+		.id = row_integer(&r, 0, after + 1, INT64_MAX),
+		.spare = (spare_id_t)row_optional(&r, 1, 1, SPARE_ID_MAX),
+		.start = (sector_t)row_integer(&r, 2, 0, (int64_t)SLOT_MAX - 1),
+		.count = (uint64_t)row_integer(&r, 3, 1, (int64_t)SLOT_MAX),
+		.on = (enum fault_on)row_name(&r, 4, on_names, FAULT_ON_READ, FAULT_ON_BOTH),
+		.error = read_error(&r, 5),
+		.life = (enum fault_life)row_name(&r, 6, life_names, FAULT_PERMANENT,
+						  FAULT_UNTIL_REWRITTEN),
+		.times = (uint64_t)row_optional(&r, 7, 1, INT64_MAX),
+		.delay_ms = (uint32_t)row_integer(&r, 8, 0, FAULT_DELAY_MS_MAX),
 	};
-	store_text(row, 4, text, sizeof(text));
-	f->on = (enum fault_on)index_of(on_names, FAULT_ON_READ, FAULT_ON_BOTH, text);
-	store_text(row, 5, text, sizeof(text));
-	if (text[0]) {
-		f->error = errno_from_name(text);
-		f->error = f->error ? f->error : EIO;
+	if (f->start + f->count > SLOT_MAX)
+		row_refuse(&r, "lies outside any device");
+	if ((f->life == FAULT_TIMES) != (f->times > 0) ||
+	    (f->life == FAULT_UNTIL_REWRITTEN && f->on != FAULT_ON_READ) ||
+	    (!f->error && !f->delay_ms))
+		row_refuse(&r, "contradicts itself");
+	return row_end(&r);
+}
+
+int store_each_fault(struct store *s, int (*fn)(void *context, const struct fault *), void *context)
+{
+	sqlite3_stmt *row = store_statement(s, SQL_FAULT_READ);
+	struct fault f = {.id = 0};
+	int rc;
+
+	while ((rc = store_step(s, row)) > 0) {
+		rc = read_fault(s, row, f.id, &f);
+		rc = rc < 0 ? rc : fn(context, &f);
+		if (rc != 0) {
+			store_done(row);
+			return rc;
+		}
 	}
-	store_text(row, 6, text, sizeof(text));
-	f->life = (enum fault_life)index_of(life_names, FAULT_PERMANENT, FAULT_UNTIL_REWRITTEN,
-					    text);
+	return rc;
+}
+
+struct loading {
+	struct fault *faults;
+	size_t count, capacity;
+};
+
+static int add_fault(void *context, const struct fault *f)
+{
+	struct loading *l = context;
+
+	if (l->count == l->capacity) {
+		size_t capacity = l->capacity * 2 + 16;
+		struct fault *more = realloc(l->faults, capacity * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		l->faults = more;
+		l->capacity = capacity;
+	}
+	l->faults[l->count++] = *f;
+	return 0;
 }
 
 int store_load_faults(struct store *s, struct fault **ret, size_t *ret_count)
 {
-	sqlite3_stmt *row = store_statement(s, SQL_FAULT_READ);
-	CLEANUP_FREE struct fault *faults = NULL;
-	size_t count = 0, capacity = 0;
-	int rc;
+	struct loading l = {0};
+	int rc = store_each_fault(s, add_fault, &l);
 
-	while ((rc = store_step(s, row)) > 0) {
-		if (count == capacity) {
-			struct fault *more;
-
-			capacity = capacity * 2 + 16;
-			more = realloc(faults, capacity * sizeof(*more));
-			if (!more) {
-				store_done(row);
-				return -ENOMEM;
-			}
-			faults = more;
-		}
-		read_fault(row, &faults[count++]);
-	}
-	if (rc < 0)
+	if (rc < 0) {
+		free(l.faults);
 		return rc;
-	*ret = STEAL(faults);
-	*ret_count = count;
+	}
+	*ret = l.faults;
+	*ret_count = l.count;
 	return 0;
 }
 

@@ -2,9 +2,10 @@
  * What happened, and the sums that people ask for.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "store/statement.h"
+#include "store/row.h"
 
 static const char *const names[] = {
 	[EVENT_CREATED] = "created",
@@ -92,12 +93,15 @@ int store_last_life(struct store *s, enum store_life *ret)
 int store_last_close(struct store *s, char at[32])
 {
 	sqlite3_stmt *row = store_statement(s, SQL_HISTORY_CLOSE);
+	struct row_reader r = row_begin(s, row, "history");
 	int rc = store_step(s, row);
 
-	if (rc > 0)
-		store_text(row, 0, at, 32);
+	if (rc <= 0)
+		return rc < 0 ? rc : -EUCLEAN;
+	snprintf(at, 32, "%s", row_text(&r, 0));
+	rc = row_end(&r);
 	store_done(row);
-	return rc > 0 ? 0 : rc < 0 ? rc : -EUCLEAN;
+	return rc;
 }
 
 int store_was_unclean(struct store *s, bool *ret)
@@ -110,32 +114,55 @@ int store_was_unclean(struct store *s, bool *ret)
 	return rc;
 }
 
-int store_totals(struct store *s, struct store_totals *ret)
+static int count_extent(void *context, const struct extent *e)
 {
-	sqlite3_stmt *row = store_statement(s, SQL_TOTALS);
+	struct store_totals *t = context;
+
+	t->remaps += e->state == SECTOR_REMAPPED;
+	*(e->state == SECTOR_REMAPPED ? &t->remapped_sectors : &t->pending_sectors) += e->count;
+	return 0;
+}
+
+static int count_bad_slots(void *context, spare_id_t spare, slot_t first, uint64_t count)
+{
+	struct store_totals *t = context;
+
+	(void)spare, (void)first;
+	t->bad_slots += count;
+	return 0;
+}
+
+/* They may lie over each other, any number of them. */
+static int count_fault(void *context, const struct fault *f)
+{
+	struct store_totals *t = context;
+
+	t->faults = f->count < INT64_MAX - t->faults ? t->faults + f->count : INT64_MAX;
+	return 0;
+}
+
+static int count_events(struct store *s, uint64_t *ret)
+{
+	sqlite3_stmt *row = store_statement(s, SQL_EVENTS);
+	struct row_reader r = row_begin(s, row, "history");
 	int rc = store_step(s, row);
 
 	if (rc <= 0)
 		return rc;
-	ret->remapped_sectors = (uint64_t)sqlite3_column_int64(row, 0);
-	ret->pending_sectors = (uint64_t)sqlite3_column_int64(row, 1);
-	ret->remaps = (uint64_t)sqlite3_column_int64(row, 2);
-	ret->bad_slots = (uint64_t)sqlite3_column_int64(row, 3);
-	ret->faults = (uint64_t)sqlite3_column_int64(row, 4);
-	ret->events = (uint64_t)sqlite3_column_int64(row, 5);
+	*ret = (uint64_t)row_integer(&r, 0, 0, INT64_MAX);
+	rc = row_end(&r);
 	store_done(row);
-	return 0;
+	return rc;
 }
 
-int store_spare_usage(struct store *s, spare_id_t spare, uint64_t *ret_used, uint64_t *ret_bad)
+int store_totals(struct store *s, struct store_totals *ret)
 {
-	sqlite3_stmt *row = store_bind(s, SQL_SPARE_USAGE, "i", (int64_t)spare);
-	int rc = store_step(s, row);
+	uint64_t sum = 0;
+	int rc;
 
-	if (rc > 0) {
-		*ret_used = (uint64_t)sqlite3_column_int64(row, 0);
-		*ret_bad = (uint64_t)sqlite3_column_int64(row, 1);
-	}
-	store_done(row);
-	return rc < 0 ? rc : 0;
+	*ret = (struct store_totals){0};
+	rc = store_walk_extents(s, count_extent, ret, &sum);
+	rc = rc < 0 ? rc : store_each_bad_slots(s, count_bad_slots, ret);
+	rc = rc < 0 ? rc : store_each_fault(s, count_fault, ret);
+	return rc < 0 ? rc : count_events(s, &ret->events);
 }

@@ -3,9 +3,10 @@
  * means is for volume/identity.c to say.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
-#include "store/statement.h"
+#include "store/row.h"
 
 static int read_places(struct store *s, struct store_identity *main)
 {
@@ -13,12 +14,37 @@ static int read_places(struct store *s, struct store_identity *main)
 	int rc;
 
 	while ((rc = store_step(s, row)) > 0) {
-		struct main_place *place = &main->places[main->place_count++];
+		struct row_reader r = row_begin(s, row, "main_place");
 
-		place->offset = (uint64_t)sqlite3_column_int64(row, 0);
-		place->digest = (uint64_t)sqlite3_column_int64(row, 1);
+		main->places[main->place_count++] = (struct main_place){
+			.offset = (uint64_t)row_integer(&r, 0, 0, INT64_MAX),
+			.digest = row_bits(&r, 1),
+		};
+		rc = row_end(&r);
+		if (rc < 0)
+			return rc;
 	}
 	return rc;
+}
+
+static void copy_optional(struct row_reader *r, int column, char *to, size_t size)
+{
+	const char *text = row_optional_text(r, column);
+
+	snprintf(to, size, "%s", text ? text : "");
+}
+
+static int read_row(struct store *s, sqlite3_stmt *row, struct store_identity *main)
+{
+	struct row_reader r = row_begin(s, row, "main_identity");
+
+	main->known = true;
+	copy_optional(&r, 0, main->hardware, sizeof(main->hardware));
+	copy_optional(&r, 1, main->file, sizeof(main->file));
+	main->written_at = row_integer(&r, 2, INT64_MIN, INT64_MAX);
+	main->opens = (uint64_t)row_integer(&r, 3, 0, INT64_MAX);
+	copy_optional(&r, 4, main->changed_since, sizeof(main->changed_since));
+	return row_end(&r);
 }
 
 int store_read_identity(struct store *s)
@@ -27,14 +53,8 @@ int store_read_identity(struct store *s)
 	sqlite3_stmt *row = store_statement(s, SQL_IDENTITY_READ);
 	int rc = store_step(s, row);
 
-	if (rc > 0) {
-		main->known = true;
-		store_text(row, 0, main->hardware, sizeof(main->hardware));
-		store_text(row, 1, main->file, sizeof(main->file));
-		main->written_at = sqlite3_column_int64(row, 2);
-		main->opens = (uint64_t)sqlite3_column_int64(row, 3);
-		store_text(row, 4, main->changed_since, sizeof(main->changed_since));
-	}
+	if (rc > 0 && (rc = read_row(s, row, main)) == 0)
+		rc = 1;
 	store_done(row);
 	if (rc <= 0)
 		return rc;

@@ -1,9 +1,9 @@
 /*
  * How far the scrub is, as the one row that says it.
  */
-#include <string.h>
+#include <stdio.h>
 
-#include "store/statement.h"
+#include "store/row.h"
 
 static const char *const states[] = {
 	[SCRUB_NONE] = "none",
@@ -17,15 +17,26 @@ const char *scrub_state_name(enum scrub_state state)
 	return states[state];
 }
 
-static enum scrub_state read_state(sqlite3_stmt *row, int column)
+static uint64_t read_count(struct row_reader *r, int column)
 {
-	enum scrub_state state = SCRUB_DONE;
-	char name[16];
+	return (uint64_t)row_integer(r, column, 0, INT64_MAX);
+}
 
-	store_text(row, column, name, sizeof(name));
-	while (state > SCRUB_NONE && strcmp(states[state], name) != 0)
-		state--;
-	return state;
+static int read_row(struct store *s, sqlite3_stmt *row, struct store_scrub *ret)
+{
+	struct row_reader r = row_begin(s, row, "scrub");
+
+	ret->state = (enum scrub_state)row_name(&r, 0, states, SCRUB_RUNNING, SCRUB_DONE);
+	ret->rate = read_count(&r, 1);
+	ret->sector = (sector_t)row_integer(&r, 2, 0, (int64_t)s->volume.main_sectors);
+	ret->found.lost = read_count(&r, 3);
+	ret->found.weak = read_count(&r, 4);
+	ret->found.moved = read_count(&r, 5);
+	ret->found.cured = read_count(&r, 6);
+	ret->found.unsteady = read_count(&r, 7);
+	ret->found.skipped = read_count(&r, 8);
+	snprintf(ret->at, sizeof(ret->at), "%s", row_text(&r, 9));
+	return row_end(&r);
 }
 
 int store_read_scrub(struct store *s, struct store_scrub *ret)
@@ -36,18 +47,9 @@ int store_read_scrub(struct store *s, struct store_scrub *ret)
 	*ret = (struct store_scrub){.state = SCRUB_NONE};
 	if (rc <= 0)
 		return rc;
-	ret->state = read_state(row, 0);
-	ret->rate = (uint64_t)sqlite3_column_int64(row, 1);
-	ret->sector = (sector_t)sqlite3_column_int64(row, 2);
-	ret->found.lost = (uint64_t)sqlite3_column_int64(row, 3);
-	ret->found.weak = (uint64_t)sqlite3_column_int64(row, 4);
-	ret->found.moved = (uint64_t)sqlite3_column_int64(row, 5);
-	ret->found.cured = (uint64_t)sqlite3_column_int64(row, 6);
-	ret->found.unsteady = (uint64_t)sqlite3_column_int64(row, 7);
-	ret->found.skipped = (uint64_t)sqlite3_column_int64(row, 8);
-	store_text(row, 9, ret->at, sizeof(ret->at));
+	rc = read_row(s, row, ret);
 	store_done(row);
-	return 0;
+	return rc;
 }
 
 int store_write_scrub(struct store *s, const struct store_scrub *w)

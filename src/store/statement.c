@@ -49,7 +49,9 @@ static const char *const sql[SQL_COUNT] = {
 	[SQL_SPARE_PATH] = "UPDATE spare SET path = ?2 WHERE id = ?1",
 	[SQL_SPARE_STAMP] = "UPDATE spare SET stamp = ?2, next_stamp = ?3, stamped = ?4 WHERE id = ?1",
 	[SQL_SPARE_CONFIRMED] = "UPDATE spare SET confirmed = ?2 WHERE id = ?1",
-	[SQL_SPARE_USAGE] = "SELECT used, bad FROM spare_usage WHERE id = ?",
+	[SQL_SPARE_USED] = "SELECT main_sector, sectors, slot, sequence FROM remap WHERE spare_id = ?"
+			   " ORDER BY slot",
+	[SQL_SPARE_BAD] = "SELECT spare_id, slot, slots FROM bad_slot WHERE spare_id = ? ORDER BY slot",
 	[SQL_REMAP_INSERT] = "INSERT INTO remap (main_sector, sectors, spare_id, slot, sequence,"
 			     " error, at) VALUES (?, ?, ?, ?, ?, ?, coalesce(?, " NOW "))",
 	[SQL_REMAP_DELETE] = "DELETE FROM remap WHERE main_sector = ?",
@@ -61,12 +63,12 @@ static const char *const sql[SQL_COUNT] = {
 	[SQL_PENDING_OVERLAP] = "SELECT sector, sectors, spare_id, slot, 0, error, at"
 		OVERLAP("pending", "sector"),
 	/* Both halves are in the order of their keys: SQLite merges, it does not sort. */
-	[SQL_EXTENTS] = "SELECT main_sector, sectors, 1, spare_id, slot, sequence FROM remap"
-			" UNION ALL SELECT sector, sectors, 2, spare_id, slot, 0 FROM pending"
+	[SQL_EXTENTS] = "SELECT main_sector, sectors, spare_id, slot, sequence, 1 FROM remap"
+			" UNION ALL SELECT sector, sectors, spare_id, slot, 0, 2 FROM pending"
 			" ORDER BY 1",
 	[SQL_BAD_SLOT_INSERT] = "INSERT INTO bad_slot (spare_id, slot, slots, error, at)"
 				" VALUES (?, ?, ?, ?, " NOW ")",
-	[SQL_BAD_SLOT_NEXT] = "SELECT slot, slots FROM bad_slot WHERE spare_id = ?1 AND"
+	[SQL_BAD_SLOT_NEXT] = "SELECT spare_id, slot, slots FROM bad_slot WHERE spare_id = ?1 AND"
 			      " slot >= coalesce((SELECT max(slot) FROM bad_slot WHERE"
 			      " spare_id = ?1 AND slot <= ?2), 0) AND slot + slots > ?2"
 			      " ORDER BY slot LIMIT 1",
@@ -100,21 +102,18 @@ static const char *const sql[SQL_COUNT] = {
 	[SQL_SCRUB_WRITE] = "INSERT OR REPLACE INTO scrub (id, state, rate, sector, lost, weak,"
 			    " moved, cured, unsteady, skipped, at)"
 			    " VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, " NOW ")",
-	[SQL_TOTALS] = "SELECT (SELECT coalesce(sum(sectors), 0) FROM remap),"
-		       " (SELECT coalesce(sum(sectors), 0) FROM pending),"
-		       " (SELECT count(*) FROM remap),"
-		       " (SELECT coalesce(sum(slots), 0) FROM bad_slot),"
-		       " (SELECT coalesce(sum(sectors), 0) FROM fault),"
-		       " (SELECT coalesce(max(id), 0) FROM history)",
+	[SQL_EVENTS] = "SELECT coalesce(max(id), 0) FROM history",
 	[SQL_TIME] = "SELECT strftime('%Y-%m-%dT%H:%M:%fZ', ?)",
 	/* ?1: at or after this time or NULL; ?2: limit, -1: none. */
 	[SQL_LIST_REMAPS] = "SELECT main_sector, sectors, spare_id, slot, error, at, sequence"
 			    " FROM remap WHERE ?1 IS NULL OR at >= ?1 ORDER BY main_sector LIMIT ?2",
 	[SQL_LIST_PENDING] = "SELECT sector, sectors, spare_id, slot, error, at FROM pending"
 			     " WHERE ?1 IS NULL OR at >= ?1 ORDER BY sector LIMIT ?2",
-	[SQL_LIST_HISTORY] = "SELECT * FROM (SELECT id, at, event, main_sector, sectors, spare_id,"
-			     " slot, error, detail FROM history WHERE ?1 IS NULL OR at >= ?1"
-			     " ORDER BY id DESC LIMIT ?2) ORDER BY id",
+	/* In the order that they lie in, so that nothing is gathered to be sorted. */
+	[SQL_LIST_HISTORY] = "SELECT id, at, event, main_sector, sectors, spare_id, slot, error, detail"
+			     " FROM history WHERE (?1 IS NULL OR at >= ?1) AND id > CASE WHEN ?2 < 0"
+			     " THEN 0 ELSE coalesce((SELECT id FROM history WHERE ?1 IS NULL OR at >="
+			     " ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2), 0) END ORDER BY id",
 	[SQL_LIST_FAULTS] = "SELECT id, spare_id, sector, sectors, \"on\", error, life, times,"
 			    " delay_ms, at FROM fault WHERE ?1 IS NULL OR at >= ?1"
 			    " ORDER BY spare_id, sector, id LIMIT ?2",
@@ -139,6 +138,7 @@ int store_errno(struct store *s)
 	case SQLITE_NOTADB:
 	case SQLITE_SCHEMA:
 	case SQLITE_TOOBIG: /* a row that none of ours is as long as */
+	case SQLITE_INTERRUPT: /* budget.c: it would not end */
 	case SQLITE_ERROR:
 		return -EUCLEAN;
 	default:
@@ -150,6 +150,7 @@ sqlite3_stmt *store_statement(struct store *s, enum statement name)
 {
 	sqlite3_stmt **slot = &s->statements[name];
 
+	store_begin_budget(s);
 	if (*slot) {
 		sqlite3_reset(*slot);
 		sqlite3_clear_bindings(*slot);
@@ -214,11 +215,4 @@ void store_text(sqlite3_stmt *statement, int column, char *to, size_t size)
 	const unsigned char *text = sqlite3_column_text(statement, column);
 
 	snprintf(to, size, "%s", text ? (const char *)text : "");
-}
-
-char *store_text_copy(sqlite3_stmt *statement, int column)
-{
-	const unsigned char *text = sqlite3_column_text(statement, column);
-
-	return text ? strdup((const char *)text) : NULL;
 }

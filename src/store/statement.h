@@ -34,7 +34,8 @@ enum statement {
 	SQL_SPARE_PATH,
 	SQL_SPARE_STAMP,
 	SQL_SPARE_CONFIRMED,
-	SQL_SPARE_USAGE,
+	SQL_SPARE_USED,
+	SQL_SPARE_BAD,
 	SQL_REMAP_INSERT,
 	SQL_REMAP_DELETE,
 	SQL_REMAP_OVERLAP,
@@ -56,7 +57,7 @@ enum statement {
 	SQL_FAULT_DELETE_IN,
 	SQL_SCRUB_READ,
 	SQL_SCRUB_WRITE,
-	SQL_TOTALS,
+	SQL_EVENTS,
 	SQL_TIME,
 	SQL_LIST_REMAPS,
 	SQL_LIST_PENDING,
@@ -80,6 +81,10 @@ struct store {
 	struct store_volume volume;
 	struct store_spare *spares;
 	size_t spare_count;
+	char damage[96]; /* what a row has that it cannot have; "": nothing was seen */
+	uint64_t steps;  /* of SQLite's machine, by the thousand, in this statement: see budget.c */
+	uint64_t budget; /* most of them, as last computed */
+	uint64_t copied; /* bytes of the file that a database in memory is a copy of */
 };
 
 /* The negative errno for what SQLite last said, as store.h lists them. */
@@ -109,8 +114,22 @@ void store_done(sqlite3_stmt *);
 /* Copies a text column; "" for NULL. */
 void store_text(sqlite3_stmt *, int column, char *to, size_t size);
 
-/* A copy of a text column that the caller frees; NULL: no memory. */
-char *store_text_copy(sqlite3_stmt *, int column);
+/*
+ * Ends a statement that takes more steps than a database of this size can need: one whose
+ * pages lead in circles is read for ever. It then fails with -EUCLEAN.
+ */
+void store_watch_budget(struct store *);
+/* Bytes of the database and of its log that are there, not holes. */
+uint64_t store_bytes(const struct store *);
+/* A statement begins: all of the budget is its own. */
+void store_begin_budget(struct store *);
+
+/*
+ * store_each_extent without a word on the sum: *sum gets it by exclusive or. For whoever
+ * shows the rows; that the sum is wrong is told beside them.
+ */
+int store_walk_extents(struct store *, int (*fn)(void *context, const struct extent *),
+		       void *context, uint64_t *sum);
 
 /* Remembers which files the open database consists of, if they are files. */
 void store_note_place(struct store *);
@@ -130,6 +149,9 @@ int store_check_schema(struct store *, int version, const char *path, struct err
 
 /* Brings the schema from its version to the newest, in one transaction. */
 int store_migrate(struct store *, int version, struct error *err);
+
+/* The spare of that id among those of store_spares(); NULL: it is none of them. */
+const struct store_spare *store_spare_of(const struct store *, spare_id_t);
 
 /* Copies what is known of main into the store. */
 int store_read_identity(struct store *);

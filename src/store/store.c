@@ -12,8 +12,8 @@
 
 #include "remapfs/cleanup.h"
 #include "remapfs/file_system.h"
+#include "store/row.h"
 #include "store/schema.h"
-#include "store/statement.h"
 #include "store/vfs.h"
 
 #define APPLICATION_ID 0x524d4653 /* 'RMFS', as in schema/1.sql */
@@ -105,6 +105,7 @@ int store_connect(const char *vfs, const char *path, int flags, struct store **r
 		return rc;
 	}
 	sqlite3_busy_timeout(s->db, STORE_BUSY_MS);
+	store_watch_budget(s);
 	*ret = s;
 	return 0;
 }
@@ -163,8 +164,9 @@ int store_explain(struct store *s, int rc, const char *path, struct error *err)
 				 "as ext4, xfs or btrfs", path, file_system_name(path, name));
 	if (rc == -EUCLEAN)
 		return error_set(err, EUCLEAN, "volume '%s' is damaged (%s); make a new one of its "
-				 "spares with 'remapctl rebuild --force'", path, sqlite3_errcode(s->db) == SQLITE_OK
-				 ? "its rows are missing" : sqlite3_errmsg(s->db));
+				 "spares with 'remapctl rebuild --force'", path, s->damage[0] ? s->damage
+				 : sqlite3_errcode(s->db) == SQLITE_OK ? "its rows are missing"
+				 : sqlite3_errmsg(s->db));
 	return error_set(err, -rc, "cannot use volume '%s': %s; check the file, its folder and "
 			 "the disk they are on", path, sqlite3_errmsg(s->db));
 }
@@ -313,6 +315,8 @@ static int connect_to_copy(const char *vfs, const char *path, struct store **ret
 
 	rc = rc < 0 ? rc : store_connect(vfs, ":memory:", SQLITE_OPEN_READWRITE, &to, err);
 	rc = rc < 0 ? rc : copy_all(from, to, path, err);
+	if (rc == 0)
+		to->copied = store_bytes(from);
 	store_close(from);
 	if (rc < 0)
 		store_close(to);
@@ -403,17 +407,6 @@ const char *spare_state_name(enum spare_state state)
 	return states[state];
 }
 
-static enum spare_state read_state(sqlite3_stmt *row, int column)
-{
-	enum spare_state state = SPARE_LOST;
-	char name[16];
-
-	store_text(row, column, name, sizeof(name));
-	while (state > SPARE_ACTIVE && strcmp(states[state], name) != 0)
-		state--;
-	return state;
-}
-
 int store_add_spare(struct store *s, const struct store_spare *spare)
 {
 	return store_run(s, store_bind(s, SQL_SPARE_INSERT, "ittiiiiii", (int64_t)spare->id,
@@ -450,9 +443,35 @@ int store_set_confirmed(struct store *s, spare_id_t id, uint64_t confirmed)
 				       (int64_t)confirmed));
 }
 
+/* The spares come in the order of their ids. */
+static int read_spare(struct store *s, sqlite3_stmt *at, spare_id_t after,
+		      struct store_spare *spare)
+{
+	struct row_reader r = row_begin(s, at, "spare");
+
+	*spare = (struct store_spare){
+		.id = (spare_id_t)row_integer(&r, 0, after + 1, SPARE_ID_MAX),
+		.path = row_path(&r, 2),
+		.offset = (uint64_t)row_integer(&r, 3, 0, INT64_MAX),
+		.length = (uint64_t)row_integer(&r, 4, 1, INT64_MAX),
+		.slots = (slot_t)row_integer(&r, 5, 1, SLOT_MAX),
+		.state = (enum spare_state)row_name(&r, 6, states, SPARE_ACTIVE, SPARE_LOST),
+		.stamp = row_bits(&r, 7),
+		.next_stamp = row_bits(&r, 8),
+		.stamped = (unsigned)row_integer(&r, 9, 0, 2),
+		.confirmed = (uint64_t)row_integer(&r, 10, 0, INT64_MAX),
+	};
+	row_uuid(&r, 1, spare->uuid);
+	if (spare->length > INT64_MAX - spare->offset ||
+	    spare->slots > spare->length / s->volume.sector_size)
+		row_refuse(&r, "has more than fits into it");
+	return row_end(&r);
+}
+
 static int read_spares(struct store *s)
 {
 	sqlite3_stmt *row = store_statement(s, SQL_SPARE_READ);
+	spare_id_t last = ON_MAIN;
 	int rc;
 
 	while ((rc = store_step(s, row)) > 0) {
@@ -461,25 +480,47 @@ static int read_spares(struct store *s)
 		if (!spare)
 			return -ENOMEM;
 		s->spares = spare;
-		spare += s->spare_count;
-		*spare = (struct store_spare){
-			.id = (spare_id_t)sqlite3_column_int64(row, 0),
-			.offset = (uint64_t)sqlite3_column_int64(row, 3),
-			.length = (uint64_t)sqlite3_column_int64(row, 4),
-			.slots = (slot_t)sqlite3_column_int64(row, 5),
-			.state = read_state(row, 6),
-			.stamp = (uint64_t)sqlite3_column_int64(row, 7),
-			.next_stamp = (uint64_t)sqlite3_column_int64(row, 8),
-			.stamped = (unsigned)sqlite3_column_int64(row, 9),
-			.confirmed = (uint64_t)sqlite3_column_int64(row, 10),
-		};
-		store_text(row, 1, spare->uuid, sizeof(spare->uuid));
-		spare->path = store_text_copy(row, 2);
+		spare += s->spare_count++;
+		rc = read_spare(s, row, last, spare);
+		if (rc < 0)
+			return rc;
 		if (!spare->path)
 			return -ENOMEM;
-		s->spare_count++;
+		last = spare->id;
 	}
 	return rc;
+}
+
+const struct store_spare *store_spare_of(const struct store *s, spare_id_t id)
+{
+	size_t low = 0, high = s->spare_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (s->spares[middle].id == id)
+			return &s->spares[middle];
+		if (s->spares[middle].id < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+static int read_volume_row(struct store *s, sqlite3_stmt *at)
+{
+	struct row_reader r = row_begin(s, at, "volume");
+	struct store_volume *v = &s->volume;
+
+	row_uuid(&r, 0, v->uuid);
+	v->main_path = row_path(&r, 1);
+	v->main_sectors = (uint64_t)row_integer(&r, 2, 1, (int64_t)SECTOR_MAX);
+	v->sector_size = (uint32_t)row_integer(&r, 3, 512, 4096);
+	v->opens = (uint64_t)row_integer(&r, 4, 0, INT64_MAX);
+	if (v->sector_size != 512 && v->sector_size != 4096)
+		row_refuse(&r, "has an impossible value in sector_size");
+	return row_end(&r);
 }
 
 int store_read_volume(struct store *s)
@@ -489,12 +530,10 @@ int store_read_volume(struct store *s)
 
 	if (rc <= 0)
 		return rc < 0 ? rc : -EUCLEAN;
-	store_text(row, 0, s->volume.uuid, sizeof(s->volume.uuid));
-	s->volume.main_path = store_text_copy(row, 1);
-	s->volume.main_sectors = (uint64_t)sqlite3_column_int64(row, 2);
-	s->volume.sector_size = (uint32_t)sqlite3_column_int64(row, 3);
-	s->volume.opens = (uint64_t)sqlite3_column_int64(row, 4);
+	rc = read_volume_row(s, row);
 	store_done(row);
+	if (rc < 0)
+		return rc;
 	if (!s->volume.main_path)
 		return -ENOMEM;
 	rc = store_read_identity(s);
@@ -515,18 +554,23 @@ static int each_member(struct store *s, const char *sql,
 	sqlite3_stmt *row;
 	int rc, stop = 0;
 
+	store_begin_budget(s);
 	if (sqlite3_prepare_v2(s->db, sql, -1, &row, NULL) != SQLITE_OK)
 		return store_errno(s);
 	while (stop == 0 && (rc = store_step(s, row)) > 0) {
-		CLEANUP_FREE char *path = store_text_copy(row, 1);
+		struct row_reader r = row_begin(s, row, "volume or spare");
+		CLEANUP_FREE char *path = row_path(&r, 1);
 		const struct store_spare member = {
-			.id = (spare_id_t)sqlite3_column_int64(row, 0),
+			.id = (spare_id_t)row_integer(&r, 0, 0, SPARE_ID_MAX),
 			.path = path,
-			.offset = (uint64_t)sqlite3_column_int64(row, 2),
-			.length = (uint64_t)sqlite3_column_int64(row, 3),
+			.offset = (uint64_t)row_integer(&r, 2, 0, INT64_MAX),
+			.length = (uint64_t)row_integer(&r, 3, 1, INT64_MAX),
 		};
 
-		stop = path ? fn(context, &member) : -EUCLEAN;
+		if (member.length > INT64_MAX - member.offset)
+			row_refuse(&r, "has more than fits into it");
+		stop = row_end(&r);
+		stop = stop < 0 ? stop : path ? fn(context, &member) : -ENOMEM;
 	}
 	sqlite3_finalize(row);
 	return stop ? stop : rc;

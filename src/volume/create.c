@@ -12,7 +12,6 @@
 #include <uuid/uuid.h>
 
 #include "remapfs/cleanup.h"
-#include "remapfs/folder.h"
 #include "remapfs/parse.h"
 #include "remapfs/spare.h"
 #include "remapfs/store.h"
@@ -182,7 +181,7 @@ static int check_all(struct creation *c)
 		if (!c->spares[i].missing && !c->options->force)
 			rc = content_check(&c->spares[i], c->options->progress,
 					   c->options->context, c->err);
-	return rc < 0 ? rc : folder_check(c->path, c->err);
+	return rc;
 }
 
 /* ---- making ------------------------------------------------------------------------------------- */
