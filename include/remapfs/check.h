@@ -20,6 +20,8 @@ enum finding_kind {
 	FINDING_DAMAGED,      /* … or a damaged one */
 	FINDING_LEFTOVER,     /* a descriptor that no row needs: of a write that was never
 				 acknowledged, or of an older place of the sector */
+	FINDING_UNRECORDED,   /* a whole remap, perhaps of a commit that was lost with the
+				 database's log: the next mount takes it over */
 	FINDING_GARBAGE,      /* a damaged descriptor of a free slot */
 	FINDING_CONTRADICTION, /* a valid descriptor says something else than the row */
 	FINDING_UNKNOWN,      /* an acknowledged remap that the database does not know */

@@ -312,6 +312,14 @@ int store_begin(struct store *);
  */
 int store_commit(struct store *);
 void store_rollback(struct store *);
+/*
+ * Whether there was no log (-wal) when this was opened, or none with a commit in it: one
+ * that somebody deleted took commits along, one that was copied into the database did
+ * not. To be asked before the first commit. Writes what the log holds into the database.
+ */
+bool store_log_lost(struct store *);
+/* What may have been lost with it was found, and is committed. */
+void store_log_found(struct store *);
 /* What SQLite says of the last call that failed; until the next call. */
 const char *store_message(const struct store *);
 

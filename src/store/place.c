@@ -49,6 +49,28 @@ enum store_place store_place(const struct store *s)
 	return STORE_IN_PLACE;
 }
 
+/* -1: it cannot be told. */
+static int commits_in_log(struct store *s)
+{
+	int pages = -1;
+
+	/* In whole commits. */
+	sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_PASSIVE, &pages, NULL);
+	return pages;
+}
+
+bool store_log_lost(struct store *s)
+{
+	if (s->log == LOG_NOT_ASKED)
+		s->log = commits_in_log(s) > 0 ? LOG_HERE : LOG_LOST;
+	return s->log == LOG_LOST;
+}
+
+void store_log_found(struct store *s)
+{
+	s->log = LOG_HERE;
+}
+
 uint64_t store_log_bytes(const struct store *s)
 {
 	struct stat st;

@@ -73,6 +73,7 @@ struct store {
 	sqlite3 *db;
 	sqlite3_stmt *statements[SQL_COUNT]; /* prepared at first use */
 	uint64_t map_sum; /* what the open transaction changes volume.map_sum by */
+	enum { LOG_NOT_ASKED, LOG_LOST, LOG_HERE } log; /* when this was opened */
 	bool watched;     /* what follows is known: see place.c */
 	struct {
 		dev_t device;

@@ -339,14 +339,32 @@ static int connect_for(enum store_mode mode, const char *vfs, const char *path, 
 	return store_connect(vfs, path, SQLITE_OPEN_READWRITE, ret, err);
 }
 
+/* Whether a log is there that holds something. */
+static bool log_exists(const char *vfs, const char *path)
+{
+	sqlite3_vfs *v = sqlite3_vfs_find(vfs);
+	CLEANUP_FREE char *log = NULL;
+	int exists = 1;
+
+	if (asprintf(&log, "%s-wal", path) < 0)
+		log = NULL;
+	if (v && log)
+		v->xAccess(v, log, SQLITE_ACCESS_EXISTS, &exists);
+	return exists;
+}
+
 int store_open_on(const char *vfs, const char *path, enum store_mode mode, struct store **ret,
 		  struct error *err)
 {
+	bool log = log_exists(vfs, path);
 	struct store *s;
 	int rc = connect_for(mode, vfs, path, &s, err);
 
 	if (rc < 0)
 		return rc;
+	/* Who only reads does not look into it. */
+	if (!log || mode != STORE_WRITE)
+		s->log = log ? LOG_HERE : LOG_LOST;
 	if (mode == STORE_READ)
 		sqlite3_exec(s->db, "PRAGMA query_only = ON", NULL, NULL, NULL);
 	rc = check_version(s, path, mode, err);

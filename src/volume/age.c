@@ -73,8 +73,16 @@ static int explain_age(const struct spare *spare, enum spare_age age, struct err
 
 /* ---- rows -------------------------------------------------------------------------- */
 
+/* Commits may be lost only where the last end was none, since that is one of them. */
+static bool log_lost(struct store *store)
+{
+	enum store_life last = STORE_CLOSED;
+
+	return store_last_life(store, &last) == 0 && last == STORE_UNCLEAN && store_log_lost(store);
+}
+
 int spare_compare(struct store *store, struct map *map, struct spare *spare, bool repair,
-		  void (*found)(void *context, const struct finding *), void *context,
+		  struct unrecorded *unrecorded, void (*found)(void *context, const struct finding *), void *context,
 		  struct cross *ret)
 {
 	*ret = (struct cross){
@@ -83,6 +91,8 @@ int spare_compare(struct store *store, struct map *map, struct spare *spare, boo
 		.spare = spare,
 		.confirmed = spare_found(spare)->confirmed,
 		.vouched = spare_found(spare)->vouched,
+		.log_lost = log_lost(store),
+		.unrecorded = unrecorded,
 		.repair = repair,
 		.found = found,
 		.context = context,
@@ -94,10 +104,11 @@ int spare_compare(struct store *store, struct map *map, struct spare *spare, boo
 }
 
 static int judge_rows(struct store *store, struct map *map, struct spare *spare,
-		      struct spare_judgement *ret, struct error *err)
+		      struct unrecorded *unrecorded, struct spare_judgement *ret,
+		      struct error *err)
 {
 	struct cross c;
-	int rc = spare_compare(store, map, spare, false, NULL, NULL, &c);
+	int rc = spare_compare(store, map, spare, false, unrecorded, NULL, NULL, &c);
 
 	if (rc < 0)
 		return error_set(err, -rc, "cannot compare the slot table of spare %u with the "
@@ -134,11 +145,11 @@ static int judge_superblocks(struct store *store, struct spare *spare, struct sp
 }
 
 int spare_judge(struct store *store, struct map *map, struct spare *spare,
-		struct spare_judgement *ret, struct error *err)
+		struct unrecorded *unrecorded, struct spare_judgement *ret, struct error *err)
 {
 	int rc = judge_superblocks(store, spare, ret, err);
 
-	return rc <= 0 ? rc : judge_rows(store, map, spare, ret, err);
+	return rc <= 0 ? rc : judge_rows(store, map, spare, unrecorded, ret, err);
 }
 
 /* ---- by itself ----------------------------------------------------------------------- */
@@ -166,7 +177,7 @@ int spare_judge_alone(struct store *store, struct spare *spare, struct error *er
 		error_set(err, -rc, "the map in the database cannot be read (%s); check the disk "
 			  "that it is on, and who holds its lock", errno_name(-rc));
 	else
-		rc = judge_rows(store, map, spare, &judgement, err);
+		rc = judge_rows(store, map, spare, NULL, &judgement, err);
 	map_free(map);
 	return rc;
 }

@@ -18,10 +18,11 @@ enum spare_age {
 enum spare_age spare_age(const struct spare *, const struct store_spare *info, uint64_t opens);
 
 /*
- * Slot table and rows: cross_check with what the spare itself says of its age. repair,
- * found and context as in struct cross. Errors as cross_check.
+ * Slot table and rows: cross_check with what the spare itself says of its age, and the
+ * database of its log. repair, found, context and unrecorded as in struct cross. Errors
+ * as cross_check.
  */
-int spare_compare(struct store *, struct map *, struct spare *, bool repair,
+int spare_compare(struct store *, struct map *, struct spare *, bool repair, struct unrecorded *,
 		  void (*found)(void *context, const struct finding *), void *context,
 		  struct cross *ret);
 
@@ -34,10 +35,10 @@ struct spare_judgement {
  * By its superblocks, and where the last end was no orderly one by its slot table as
  * well. map holds all rows, and bad slots are marked. -EUCLEAN: it is not the one that
  * was used last, or contradicts the database; or an error of store or spare; err has the
- * line. *ret is set in any case.
+ * line. *ret is set in any case. unrecorded as in struct cross.
  */
-int spare_judge(struct store *, struct map *, struct spare *, struct spare_judgement *ret,
-		struct error *err);
+int spare_judge(struct store *, struct map *, struct spare *, struct unrecorded *,
+		struct spare_judgement *ret, struct error *err);
 
 /* The same for who has no map: the rows are read where that is needed. */
 int spare_judge_alone(struct store *, struct spare *, struct error *err);

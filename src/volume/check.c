@@ -310,7 +310,7 @@ static int mark_bad(void *context, spare_id_t id, slot_t first, uint64_t count)
 static int cross_spare(struct check *c, struct spare *s, bool repair, bool tell)
 {
 	struct cross cross;
-	int rc = spare_compare(c->store, c->map, s, repair, tell ? found : NULL, c, &cross);
+	int rc = spare_compare(c->store, c->map, s, repair, NULL, tell ? found : NULL, c, &cross);
 
 	c->contradictions += cross.contradictions;
 	c->left_in_tables += cross.left;

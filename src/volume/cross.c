@@ -14,6 +14,10 @@
  * data. One that had it and lost it vouches for that: by what both of its
  * superblocks confirm, by a descriptor that is revoked, or by one that is damaged,
  * which none is that was never written.
+ *
+ * The spare, where the database's log is gone: a descriptor above the confirmed
+ * sequence may have had a row there. It counts where a rebuild would take it, when its
+ * slot holds the data of its sum: then the sector is whole, acknowledged or not.
  */
 #include "volume/cross.h"
 
@@ -28,6 +32,12 @@ static bool is_contradiction(enum finding_kind kind)
 {
 	return kind == FINDING_CONTRADICTION || kind == FINDING_UNKNOWN ||
 	       kind == FINDING_NEWER || kind == FINDING_OLDER;
+}
+
+/* On the spare, to what the rows say. */
+static bool is_corrected(enum finding_kind kind)
+{
+	return !is_contradiction(kind) && kind != FINDING_UNRECORDED;
 }
 
 static void end_run(struct cross *c)
@@ -53,6 +63,8 @@ static void tell_slot(struct cross *c, enum finding_kind kind, enum finding_fate
 
 	if (is_contradiction(kind))
 		fate = FINDING_LEFT;
+	else if (!is_corrected(kind))
+		fate = c->repair ? FINDING_LEFT : FINDING_REPAIRABLE;
 	if (run->count && run->kind == kind && run->fate == fate &&
 	    run->slot + run->count == slot && run->sector + run->count == sector) {
 		run->count++;
@@ -134,7 +146,37 @@ static int is_past(struct cross *c, slot_t slot, const struct slot_descriptor *d
 	return rc;
 }
 
-/* A valid descriptor of a slot that no remap uses. 1: it is to be cleared, 0: it stays. */
+/* No slot is overwritten before it is confirmed: see docs/format.md. */
+static bool is_whole(struct cross *c, slot_t slot, const struct slot_descriptor *d)
+{
+	return spare_read(c->spare, c->sector, slot, 1) == 0 &&
+	       spare_data_sum(c->sector, store_volume(c->store)->sector_size) == d->data_sum;
+}
+
+static bool is_unrecorded(struct cross *c, slot_t slot, const struct slot_descriptor *d)
+{
+	return c->log_lost && d->sequence > c->confirmed &&
+	       d->sector < store_volume(c->store)->main_sectors &&
+	       !spare_slot_bad(c->spare, slot) && is_whole(c, slot, d);
+}
+
+static int add_unrecorded(struct cross *c, slot_t slot, const struct slot_descriptor *d)
+{
+	struct unrecorded *u = c->unrecorded;
+	struct unrecorded_slot *more;
+
+	if (!u)
+		return 0;
+	more = realloc(u->all, (u->count + 1) * sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	u->all = more;
+	u->all[u->count++] = (struct unrecorded_slot){spare_id(c->spare), slot, d->sector,
+						      d->sequence};
+	return 0;
+}
+
+/* A valid descriptor of a slot that no remap uses. 1: it is told of, 0: it stays. */
 static int judge_unused(struct cross *c, slot_t slot, const struct slot_descriptor *d,
 			enum finding_kind *ret_kind)
 {
@@ -146,6 +188,11 @@ static int judge_unused(struct cross *c, slot_t slot, const struct slot_descript
 	/* The slot failed: writing there proves nothing, and the later place counts. */
 	if (past && spare_slot_bad(c->spare, slot))
 		return 0;
+	if (!past && is_unrecorded(c, slot, d)) {
+		*ret_kind = FINDING_UNRECORDED;
+		rc = add_unrecorded(c, slot, d);
+		return rc < 0 ? rc : 1;
+	}
 	*ret_kind = past || d->sequence > c->confirmed ? FINDING_LEFTOVER : FINDING_UNKNOWN;
 	return 1;
 }
@@ -196,7 +243,7 @@ static int judge(struct cross *c, slot_t slot, struct slot_descriptor *d,
 		return 0;
 	*ret_kind = FINDING_GARBAGE;
 	rc = d->state == DESCRIPTOR_VALID ? judge_unused(c, slot, d, ret_kind) : 1;
-	if (rc == 1 && !is_contradiction(*ret_kind))
+	if (rc == 1 && is_corrected(*ret_kind))
 		d->state = DESCRIPTOR_NONE;
 	return rc;
 }
@@ -230,7 +277,7 @@ static int check_group(void *context, struct slot_group *g)
 		if (rc < 0)
 			return rc;
 		v->wrong = rc == 1;
-		wrong |= v->wrong && !is_contradiction(v->kind);
+		wrong |= v->wrong && is_corrected(v->kind);
 		if (g->slots[i].state == DESCRIPTOR_VALID)
 			v->sector = g->slots[i].sector;
 	}

@@ -11,12 +11,25 @@
 #include "remapfs/store.h"
 #include "volume/accord.h"
 
+/* Slots that the database may have lost with its log: see cross.c. */
+struct unrecorded {
+	struct unrecorded_slot {
+		spare_id_t spare;
+		slot_t slot;
+		sector_t sector;
+		uint64_t sequence;
+	} *all;
+	size_t count;
+};
+
 struct cross {
 	struct store *store;
 	struct map *map; /* of all rows */
 	struct spare *spare; /* its bad slots are marked */
 	uint64_t confirmed;  /* what it had confirmed when it was found */
 	uint64_t vouched;    /* that and less it had for certain: see struct spare_found */
+	bool log_lost; /* the database has not all that was committed, maybe */
+	struct unrecorded *unrecorded; /* such are added; NULL: they are only found */
 	bool repair;
 	void (*found)(void *context, const struct finding *); /* may be NULL */
 	void *context;

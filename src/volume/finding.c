@@ -10,6 +10,8 @@ static const struct {
 	[FINDING_MISSING] = {"missing", "a used slot has no descriptor"},
 	[FINDING_DAMAGED] = {"damaged", "the descriptor of a used slot is damaged"},
 	[FINDING_LEFTOVER] = {"leftover", "a descriptor that no sector needs"},
+	[FINDING_UNRECORDED] = {"unrecorded", "a remap that was lost with the database's log; "
+				 "the next mount takes it over"},
 	[FINDING_GARBAGE] = {"garbage", "the descriptor of a free slot is damaged"},
 	[FINDING_CONTRADICTION] = {"contradiction", "spare and database name different sectors"},
 	[FINDING_UNKNOWN] = {"unknown", "the database does not know of this remap"},
