@@ -47,7 +47,7 @@ enum volume_state troubles_state(const struct troubles *);
 
 /* "cause; remedy", or "" where there is none of that number. */
 struct trouble_text {
-	char text[sizeof(((struct trouble *)0)->cause) + sizeof(((struct trouble *)0)->remedy)];
+	char text[sizeof(((struct trouble *)0)->cause) + sizeof(((struct trouble *)0)->remedy) + 1];
 };
 struct trouble_text trouble_text(const struct troubles *, size_t i);
 

@@ -80,7 +80,7 @@ static bool is_as_it_was(struct spare *s)
 	       superblock_check(s->device, copy_offset(s, s->older), true) == 0;
 }
 
-/* Zeros can be written to the slot, if it is free. */
+/* Zeros find room in the slot, if it is free. Whether it is bad is not asked. */
 static bool takes_zeros(struct spare *s, slot_t slot, const void *zeros)
 {
 	uint32_t size = s->identity.sector_size;
@@ -91,7 +91,7 @@ static bool takes_zeros(struct spare *s, slot_t slot, const void *zeros)
 	rc = device_write(s->device, zeros, size, s->layout.slots_offset + slot * size);
 	note_unflushed(s);
 	spare_release(s, slot, 1);
-	return rc == 0;
+	return rc != -ENOSPC && rc != -EDQUOT;
 }
 
 /* Where a write found no room there is some now, in each of its slots. */

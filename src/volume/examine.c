@@ -34,7 +34,6 @@
 #define SLOW_MS 1000
 #define PATIENCE_MS 10000 /* of one group, as of a request */
 #define SURVEYS 3         /* before a failure that does not come again is let be */
-#define NOWHERE UINT64_MAX
 
 /* Sectors of one place, at most a group, that failed or (ETIMEDOUT) were slow. */
 struct suspect {
@@ -46,7 +45,6 @@ struct examiner {
 	struct volume *volume;
 	char *buf; /* EXAMINE_BYTES, aligned */
 	struct scrub_counts found;
-	sector_t worked; /* a sector of main that could be read, or NOWHERE */
 	char why[100];
 	struct suspect suspects[SUSPECTS_MAX];
 	size_t suspect_count;
@@ -60,7 +58,7 @@ struct examiner *examiner_new(struct volume *v)
 
 	if (!x)
 		return NULL;
-	*x = (struct examiner){.volume = v, .worked = NOWHERE};
+	*x = (struct examiner){.volume = v};
 	if (posix_memalign((void **)&x->buf, VOLUME_ALIGNMENT, EXAMINE_BYTES) == 0)
 		return x;
 	free(x);
@@ -110,23 +108,10 @@ static bool same_place(const struct extent *a, const struct extent *b)
 
 /* ---- whether it is the device ---------------------------------------------------------- */
 
-/* health.c does not ask for those who want errors as from the bare disk. */
-static bool still_works(const struct examiner *x, int error)
-{
-	_Alignas(VOLUME_ALIGNMENT) char buf[4096];
-	struct volume *v = x->volume;
-
-	return errno_is_media(error) &&
-	       (x->worked == NOWHERE ||
-		device_read(v->main, buf, v->sector_size, bytes_of(v, x->worked)) == 0);
-}
-
 static int judge_main(const struct examiner *x, int error, const struct extent *e)
 {
 	const struct request r = {.deadline = now_ms() + PATIENCE_MS};
 
-	if (x->volume->options.no_remap)
-		return still_works(x, error) ? 0 : -EIO;
 	return judge_main_read(x->volume, &r, error, e->start, e->count);
 }
 
@@ -162,10 +147,8 @@ static int ask(struct examiner *x, const struct extent *e)
 		verdict = judge(x, -rc, e);
 		return verdict < 0 ? verdict : -rc;
 	}
-	if (e->spare == ON_MAIN) {
+	if (e->spare == ON_MAIN)
 		note_read(v, e->start, known);
-		x->worked = e->start;
-	}
 	return is_slow(v, began) ? ETIMEDOUT : 0;
 }
 

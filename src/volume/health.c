@@ -300,41 +300,63 @@ static int main_failed(const struct probe *p, struct evidence *e, int error)
 	return -EIO;
 }
 
+/* Where there was no room before; NOT_FULL. */
+static sector_t note_full(struct volume *v, sector_t start, uint64_t count)
+{
+	HOLD_LOCK(&v->writing.lock);
+
+	v->full_count = count;
+	return atomic_exchange(&v->full_at, start);
+}
+
 static int main_full(struct volume *v, int error, sector_t start, uint64_t count)
 {
 	struct event event = {.kind = EVENT_DEVICE_FAILED, .sector = start, .sectors = count,
 			      .error = error, .detail = "the file system that holds main is full"};
 
-	atomic_store(&v->full_count, count);
-	if (atomic_exchange(&v->full_at, start) != NOT_FULL)
+	if (note_full(v, start, count) != NOT_FULL)
 		return -ENOSPC;
 	log_error("the file system that holds main is full: writes fail; free space on it");
 	tell(v, &event);
 	return -ENOSPC;
 }
 
-/* Puts back what is there, in each block of where a write found no room. */
+/*
+ * Puts back what is there, in each block of where a write found no room. What fails
+ * otherwise does not fail for want of room: that is for requests to find out.
+ */
 static bool takes_writes(struct volume *v, sector_t start, uint64_t count)
 {
-	CLEANUP_FREE void *buf = NULL;
 	uint64_t block = VOLUME_ALIGNMENT / v->sector_size;
+	CLEANUP_FREE void *buf = NULL;
 
 	if (posix_memalign(&buf, VOLUME_ALIGNMENT, v->sector_size) != 0)
 		return false;
-	for (uint64_t left = count; left > 0; left -= left < block ? left : block)
-		if (map_get(v->map, start + left - 1, 1).state == SECTOR_GOOD &&
-		    ask_write(v, NULL, buf, start + left - 1) != 0)
+	for (sector_t s = start; s < start + count; s = (s / block + 1) * block)
+		if (map_get(v->map, s, 1).state == SECTOR_GOOD &&
+		    ask_write(v, NULL, buf, s) == NO_ANSWER)
 			return false;
 	return true;
+}
+
+/* The last place without room. False: there is none. */
+static bool full_place(struct volume *v, sector_t *ret_start, uint64_t *ret_count)
+{
+	HOLD_LOCK(&v->writing.lock);
+
+	*ret_start = atomic_load(&v->full_at);
+	*ret_count = v->full_count;
+	return *ret_start != NOT_FULL;
 }
 
 void try_full_main(struct volume *v)
 {
 	struct event event = {.kind = EVENT_DEVICE_WORKS,
 			      .detail = "the file system that holds main has room again"};
-	sector_t at = atomic_load(&v->full_at);
+	uint64_t count;
+	sector_t at;
 
-	if (at == NOT_FULL || !takes_writes(v, at, atomic_load(&v->full_count)) ||
+	if (!full_place(v, &at, &count) || !takes_writes(v, at, count) ||
 	    !atomic_compare_exchange_strong(&v->full_at, &at, NOT_FULL))
 		return;
 	log_notice("%s", event.detail);
@@ -351,9 +373,6 @@ static int judge(struct volume *v, const struct request *r, int error, sector_t 
 	/* The file system that main is a file on is full, not main. */
 	if (error == ENOSPC || error == EDQUOT)
 		return main_full(v, error, start, count);
-	/* As on a bare disk: the error is the caller's. */
-	if (v->options.no_remap)
-		return 0;
 	if (error == ENOMEM || error == EAGAIN)
 		return -ENOMEM;
 	if (!errno_is_media(error))

@@ -135,7 +135,13 @@ static int take_spare(struct rebuild *r, struct part *p, struct device *d)
 				   "file, with the offset and length that it had", p->path);
 	}
 	p->length = d->geometry.size;
-	return spare_open(d, &p->id, &p->spare, &damaged, r->err);
+	rc = spare_open(d, &p->id, &p->spare, &damaged, r->err);
+	if (rc < 0)
+		return rc;
+	/* What a daemon that was killed had written is read from a cache, maybe. */
+	if (spare_flush(p->spare) < 0)
+		return error_set(r->err, EIO, "spare '%s' cannot be flushed; check its disk", p->path);
+	return 0;
 }
 
 static int open_spare(struct rebuild *r, struct part *p)

@@ -92,9 +92,12 @@ struct volume {
 	atomic_bool *flush_failed, own_flush_failed; /* the first may be the second */
 	/* What the last request needed that found too few free slots, and how many there were. */
 	_Atomic(uint64_t) slots_needed, slots_found; /* told once, until there is room; 0: there is */
-	/* Where main's file system had no room, NOT_FULL: it has; and for how many sectors. */
+	/*
+	 * Where main's file system had no room, NOT_FULL: it has; and for how many sectors.
+	 * Both are set under the lock of writing.
+	 */
 	_Atomic(sector_t) full_at;
-	_Atomic(uint64_t) full_count;
+	uint64_t full_count;
 	struct background watching; /* the devices: device_watch.c */
 	_Atomic(int64_t) looking_since; /* at a spare, in now_ms(); 0: at none */
 	_Atomic(struct spare *) looking_at;

@@ -67,6 +67,13 @@ static int own_next_data(struct device *d, uint64_t offset, uint64_t *ret_start,
 	return device_next_data(inner(d), offset, ret_start, ret_end);
 }
 
+static int own_present(struct device *d)
+{
+	int rc = refused(d, CALL_LOOK, 0, 0);
+
+	return rc ? rc : device_present(inner(d));
+}
+
 static struct device_identity main_identity;
 static bool main_is_told;
 
@@ -92,6 +99,7 @@ static const struct device_ops ops = {
 	.zero = own_zero,
 	.next_data = own_next_data,
 	.close = own_close,
+	.present = own_present,
 	.identify = own_identify,
 };
 

@@ -7,11 +7,11 @@
 
 #include "volume_fixture.h"
 
-enum device_call { CALL_READ, CALL_WRITE, CALL_FLUSH };
+enum device_call { CALL_READ, CALL_WRITE, CALL_FLUSH, CALL_LOOK /* device_present */ };
 
 /*
  * What a call on "main", "spare1" … is answered with: 0 lets it through. Called by
- * many threads; may wait. start and count are sectors, 0 of a flush.
+ * many threads; may wait. start and count are sectors, 0 of a flush or look.
  */
 typedef int (*device_rule)(const char *name, enum device_call, sector_t start, uint64_t count);
 

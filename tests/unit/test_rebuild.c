@@ -88,6 +88,24 @@ static uint64_t slot_offset(slot_t slot)
 
 /* ---- what is found again ---------------------------------------------------------- */
 
+/* What is read of them may be in a cache alone. */
+static void spares_are_flushed_first(void **state)
+{
+	(void)state;
+	bad_sectors(10, 1, FAULT_ON_WRITE);
+	assert_written(10, 1, 1);
+	close_volume();
+	lose_database();
+	disrupt(&(struct disruption){.file = "/spare1", .calls = DISRUPT_SYNC, .error = EIO});
+	assert_int_equal(rebuild(1), -EIO);
+	assert_int_equal(disrupt_end(), 1);
+	assert_non_null(strstr(err.text, "cannot be flushed"));
+	assert_false(path_exists(at("volume")));
+	assert_rebuilt(1);
+	open_volume();
+	assert_read(10, 1, 1);
+}
+
 /* Many lives, moves and overwrites; then the rows are compared one by one. */
 static void every_remap_is_found_again(void **state)
 {
@@ -371,6 +389,7 @@ static void damaged_descriptors_are_told(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(spares_are_flushed_first),
 		TEST(every_remap_is_found_again),
 		TEST(content_is_the_same),
 		TEST(an_overwritten_slot_after_a_crash),

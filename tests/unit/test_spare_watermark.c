@@ -390,6 +390,28 @@ static void a_move_without_memory_fails(void **state)
 	assert_read(100, 1, 1);
 }
 
+/* Somebody is in the middle of its superblocks, on a device that does not answer. */
+static void who_leaves_waits_for_a_second(void **state)
+{
+	struct spare *s = open_formatted(&identity);
+	struct timespec begin, end;
+	int64_t took;
+
+	(void)state;
+	pthread_mutex_lock(&s->superblocks);
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	assert_false(spare_leave(s));
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	took = (end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000;
+	assert_true(took >= 900 && took < 5000);
+	assert_false(s->left);
+	pthread_mutex_unlock(&s->superblocks);
+	assert_true(spare_leave(s));
+	assert_int_equal(spare_flush(s), 0);
+	assert_int_equal(spare_look(s), 0);
+	spare_close(s);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, volume_setup, volume_teardown)
 
 int main(void)
@@ -402,6 +424,7 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_put_back_is_not_overwritten),
 		cmocka_unit_test(only_the_named_sequence_is_cleared),
 		cmocka_unit_test(being_asked_does_not_set_it_back),
+		cmocka_unit_test(who_leaves_waits_for_a_second),
 		TEST(rounds_confirm_those_before),
 		TEST(a_slot_is_confirmed_before_it_is_overwritten),
 		TEST(all_slots_of_an_extent_are_confirmed),

@@ -498,6 +498,23 @@ static void a_full_disk_under_the_database(void **state)
 	assert_int_equal(free_slots(), slots - 2);
 }
 
+/* The same for the index of its log, which is made at each start. */
+static void no_room_for_the_index_of_the_log(void **state)
+{
+	struct error err;
+
+	(void)state;
+	close_volume();
+	disrupt(&(struct disruption){.file = "/volume-shm", .calls = DISRUPT_WRITE,
+				     .error = ENOSPC});
+	assert_int_equal(volume_open(at("volume"), &(struct volume_options){0}, &volume, &err),
+			 -ENOSPC);
+	assert_true(disrupt_end() > 0);
+	assert_non_null(strstr(err.text, "no room for the index"));
+	volume = NULL;
+	open_volume();
+}
+
 /* ---- main as a whole: contract 7 ------------------------------------------------ */
 
 static void assert_main_given_up(int error)
@@ -722,6 +739,7 @@ int main(void)
 		TEST(what_waits_behind_a_failed_change_is_not_dropped),
 		TEST(a_move_waits_for_the_log),
 		TEST(a_full_disk_under_the_database),
+		TEST(no_room_for_the_index_of_the_log),
 		TEST(a_dead_main_is_no_bad_sector),
 		TEST(a_removed_main_is_no_bad_sector),
 		TEST(other_errors_move_nothing),
