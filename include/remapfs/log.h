@@ -14,6 +14,8 @@
 
 #define LOG_BURST 10
 #define LOG_INTERVAL_S 30
+/* The same for all messages of another process together. */
+#define LOG_PASS_BURST 300
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_NOTICE, LOG_LEVEL_DEBUG };
 
@@ -26,10 +28,15 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_NOTICE, LOG_LEVEL
  */
 void log_init(const char *name, enum log_level max_level);
 void log_to_syslog(void);
+/* stderr is a pipe to a process that logs: each message has its priority in front ("<3>"). */
+void log_to_supervisor(void);
 
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_notice(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* What another process wants logged, which may be anything. */
+void log_pass(enum log_level, const char *line);
 
 #endif

@@ -51,6 +51,11 @@ void log_to_syslog(void)
 	atomic_store(&use_syslog, 1);
 }
 
+void log_to_supervisor(void)
+{
+	to_journal = true;
+}
+
 /* ---- not too often ----------------------------------------------------------- */
 
 /* One for each place that logs; those that find no room share the last one. */
@@ -74,7 +79,7 @@ static struct place *find_place(const char *format)
 }
 
 /* *ret_left_out: of this place, not told so far. */
-static bool may_tell(const char *format, unsigned *ret_left_out)
+static bool may_tell(const char *format, unsigned burst, unsigned *ret_left_out)
 {
 	struct place *place;
 	struct timespec now;
@@ -87,7 +92,7 @@ static bool may_tell(const char *format, unsigned *ret_left_out)
 		*ret_left_out = place->left_out;
 		*place = (struct place){.format = format, .since = now.tv_sec};
 	}
-	if (place->told < LOG_BURST) {
+	if (place->told < burst) {
 		place->told++;
 		return true;
 	}
@@ -122,12 +127,12 @@ __attribute__((format(printf, 2, 3))) static void put_line(enum log_level level,
 	va_end(args);
 }
 
-__attribute__((format(printf, 2, 0))) static void emit(enum log_level level, const char *format,
-						       va_list args)
+__attribute__((format(printf, 3, 0))) static void emit(enum log_level level, unsigned burst,
+						       const char *format, va_list args)
 {
 	unsigned left_out = 0;
 
-	if (level > limit || (level != LOG_LEVEL_DEBUG && !may_tell(format, &left_out)))
+	if (level > limit || (level != LOG_LEVEL_DEBUG && !may_tell(format, burst, &left_out)))
 		return;
 	if (left_out)
 		put_line(level, "%u messages like the next one were left out; 'remapctl history' "
@@ -140,7 +145,7 @@ __attribute__((format(printf, 2, 0))) static void emit(enum log_level level, con
 	{                                           \
 		va_list args;                       \
 		va_start(args, format);             \
-		emit(level, format, args);          \
+		emit(level, LOG_BURST, format, args); \
 		va_end(args);                       \
 	}
 
@@ -148,3 +153,17 @@ DEFINE_LOG(log_error, LOG_LEVEL_ERROR)
 DEFINE_LOG(log_warning, LOG_LEVEL_WARNING)
 DEFINE_LOG(log_notice, LOG_LEVEL_NOTICE)
 DEFINE_LOG(log_debug, LOG_LEVEL_DEBUG)
+
+__attribute__((format(printf, 2, 3))) static void pass(enum log_level level, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	emit(level, LOG_PASS_BURST, format, args);
+	va_end(args);
+}
+
+void log_pass(enum log_level level, const char *line)
+{
+	pass(level, "%s", line);
+}

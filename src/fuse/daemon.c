@@ -74,7 +74,7 @@ int daemon_begin(void)
 	return 0;
 }
 
-void daemon_detach(void)
+static void detach(void)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
@@ -92,7 +92,7 @@ void daemon_ready(void)
 {
 	if (ready_fd < 0)
 		return;
-	daemon_detach();
+	detach();
 	if (write(ready_fd, "r", 1) != 1)
 		log_warning("who started remapfs did not wait for it");
 	close(ready_fd);

@@ -11,10 +11,10 @@
  */
 int daemon_begin(void);
 
-/* Lets the parent end with 0 and detaches. No-op if not begun. */
+/*
+ * Lets the parent end with 0, and leaves terminal and folder: from now on messages go to
+ * syslog. No-op if not begun.
+ */
 void daemon_ready(void);
-
-/* Leaves terminal and folder; from now on messages go to syslog. */
-void daemon_detach(void);
 
 #endif

@@ -80,8 +80,9 @@ bool members_serve(int socket, struct volume_hold *hold)
 	struct message m;
 	union control control;
 	struct iovec data = {&m, sizeof(m)};
+	/* Room for one: the kernel closes the others. */
 	struct msghdr header = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control,
-				.msg_controllen = sizeof(control)};
+				.msg_controllen = CMSG_LEN(sizeof(int))};
 	struct answer answer = {0};
 	ssize_t n = recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	CLEANUP_CLOSE int fd = n > 0 ? passed(&header) : -1;

@@ -45,7 +45,6 @@ struct thread {
 
 struct service {
 	struct fuse_session *fuse;
-	struct supervision *shared;
 	int ended;          /* eventfd: a thread has seen the end of the mount */
 	atomic_bool gone;   /* there is nothing to be read any more */
 	atomic_bool broken; /* since that failed */
@@ -256,24 +255,6 @@ static size_t receive(struct thread *t, struct slot *slot)
 	return 0;
 }
 
-/* The first request of a mount is remembered for those who adopt it. */
-static void process(struct service *s, char *buf, size_t n)
-{
-	struct fuse_buf request = {.mem = buf, .size = n};
-	struct fuse_in_header header;
-	bool init;
-
-	memcpy(&header, buf, sizeof(header));
-	init = header.opcode == FUSE_INIT && n <= INIT_BYTES_MAX;
-	if (init) {
-		memcpy(s->shared->init, buf, n);
-		s->shared->init_bytes = (uint32_t)n;
-	}
-	fuse_session_process_buf(s->fuse, &request);
-	if (init)
-		atomic_store(&s->shared->init_answered, true);
-}
-
 static void queue(struct service *s, struct slot *slot)
 {
 	const struct volume_io *io = slot->io;
@@ -294,11 +275,13 @@ static void serve_one(struct thread *t)
 	make_present(slot);
 	n = receive(t, slot);
 	if (n > 0) {
+		struct fuse_buf request = {.mem = request_of(slot), .size = n};
+
 		slot->thread = t;
 		slot->exchange.io = s->queue && under_way(s) < QUEUE_DEPTH ? slot->io : NULL;
 		image_serve_with(&slot->exchange);
 		/* What was read is answered, also when it is time to go. */
-		process(s, request_of(slot), n);
+		fuse_session_process_buf(s->fuse, &request);
 	}
 	if (n > 0 && slot->exchange.started)
 		queue(s, slot);
@@ -406,8 +389,8 @@ static int start_threads(struct service *s, unsigned count, struct error *err)
 	return 0;
 }
 
-int service_start(struct fuse_session *fuse, struct supervision *shared, unsigned threads,
-		  struct service **ret, struct error *err)
+int service_start(struct fuse_session *fuse, unsigned threads, struct service **ret,
+		  struct error *err)
 {
 	struct service *s = calloc(1, sizeof(*s));
 	int rc = -ENOMEM;
@@ -415,7 +398,6 @@ int service_start(struct fuse_session *fuse, struct supervision *shared, unsigne
 	if (!s)
 		return error_set(err, ENOMEM, "out of memory; end other programs");
 	s->fuse = fuse;
-	s->shared = shared;
 	pthread_mutex_init(&s->leading, NULL);
 	pthread_mutex_init(&s->freeing, NULL);
 	s->ended = eventfd(0, EFD_CLOEXEC);

@@ -17,7 +17,6 @@
 #define FUSE_SERVE_H
 
 #include "fuse/image.h"
-#include "fuse/supervision.h"
 #include "remapfs/error.h"
 
 struct service;
@@ -26,8 +25,8 @@ struct service;
  * Starts the threads for a session that is mounted and outlives them. -EAGAIN,
  * -ENOMEM: none runs; err has the line.
  */
-int service_start(struct fuse_session *, struct supervision *, unsigned threads,
-		  struct service **ret, struct error *err);
+int service_start(struct fuse_session *, unsigned threads, struct service **ret,
+		  struct error *err);
 
 /* Becomes readable once the threads end by themselves: the mount is gone, or broken. */
 int service_end_fd(const struct service *);

@@ -27,13 +27,12 @@ struct session {
 	struct fuse_session *fuse;
 	char *mountpoint;           /* of who mounted it; otherwise NULL */
 	uint64_t mount;             /* its number; 0: not known */
-	struct supervision *shared; /* of who serves it; otherwise NULL */
 	struct service *service;
 };
 
 int session_start(struct session *s, unsigned threads, struct error *err)
 {
-	return service_start(s->fuse, s->shared, threads, &s->service, err);
+	return service_start(s->fuse, threads, &s->service, err);
 }
 
 /* ---- the end -------------------------------------------------------------------------------- */
@@ -91,6 +90,13 @@ static bool is_mounted(uint64_t mount)
 static bool is_on_top(const struct session *s)
 {
 	return !s->mount || mount_at(s->mountpoint) == s->mount;
+}
+
+bool session_is_gone(const struct session *s)
+{
+	struct pollfd device = {.fd = session_fd(s)};
+
+	return poll(&device, 1, 0) > 0 && (device.revents & POLLERR);
 }
 
 bool session_is_hidden(const struct session *s)
@@ -270,7 +276,26 @@ static bool note_device(const struct mount *mount, void *context)
 	return false;
 }
 
-int session_mount(const struct options *options, struct session **ret, struct error *err)
+/* What no worker has a part in is true for all of them. */
+static int read_init(const struct session *s, struct supervision *own, struct error *err)
+{
+	const size_t size = IMAGE_MAX_IO + 4096; /* the kernel insists on room for any request */
+	CLEANUP_FREE char *request = malloc(size);
+	ssize_t n = request ? read(session_fd(s), request, size) : -1;
+
+	if (n < 0)
+		return error_set(err, errno, "cannot read the first request of the mount: %s; mount anew",
+				 strerror(errno));
+	if (n > INIT_BYTES_MAX)
+		return error_set(err, EPROTO, "the first request of the mount has %zd bytes, which this "
+				 "version does not know; install a newer one", n);
+	memcpy(own->init, request, (size_t)n);
+	own->init_bytes = (uint32_t)n;
+	return 0;
+}
+
+int session_mount(const struct options *options, struct supervision *own, struct session **ret,
+		  struct error *err)
 {
 	struct session *s = session_new();
 
@@ -280,6 +305,10 @@ int session_mount(const struct options *options, struct session **ret, struct er
 	s->mount = mount_at(s->mountpoint);
 	unsetenv(SESSION_DEVICE);
 	mounts_find(note_device, s->mountpoint);
+	if (read_init(s, own, err) < 0) {
+		session_end(s);
+		return -EIO;
+	}
 	*ret = s;
 	return 0;
 }
@@ -296,27 +325,25 @@ int session_fd(const struct session *s)
 #define FUSE_NOTIFY_RESEND 7
 #endif
 
-bool session_can_resend(const struct supervision *shared)
+bool session_can_resend(const struct supervision *own)
 {
-	const struct fuse_in_header *header = (const void *)shared->init;
+	const struct fuse_in_header *header = (const void *)own->init;
 	const struct fuse_init_in *init = (const void *)(header + 1);
 
 	/* flags2 came with the second half of the request. */
-	if (shared->init_bytes < sizeof(*header) + sizeof(*init))
+	if (own->init_bytes < sizeof(*header) + sizeof(*init))
 		return false;
 	return ((uint64_t)init->flags2 << 32 | init->flags) & FUSE_HAS_RESEND;
 }
 
-/* What the workers before did not answer comes again. */
-static int take_over(struct session *s, struct error *err)
+/* INIT is answered, unless it was; what the workers before did not answer comes again. */
+static int take_over(struct session *s, struct supervision *shared, struct error *err)
 {
 	struct fuse_out_header resend = {.len = sizeof(resend), .error = FUSE_NOTIFY_RESEND};
-	struct fuse_buf init = {.mem = s->shared->init, .size = s->shared->init_bytes};
+	struct fuse_buf init = {.mem = shared->init, .size = shared->init_bytes};
 
-	/* Where the first one died over INIT, that comes again as well. */
-	if (atomic_load(&s->shared->init_answered))
-		fuse_session_process_buf(s->fuse, &init);
-	if (s->shared->former_end == FORMER_HANDED_OVER ||
+	fuse_session_process_buf(s->fuse, &init);
+	if (shared->former_end != FORMER_DIED ||
 	    write(session_fd(s), &resend, sizeof(resend)) == sizeof(resend))
 		return 0;
 	return error_set(err, errno, "the kernel does not hand out the requests of the worker "
@@ -328,14 +355,12 @@ int session_adopt(struct image *image, const struct options *options, int fd,
 {
 	struct session *s = session_new();
 	char path[32];
-	int rc = 0;
+	int rc;
 
 	snprintf(path, sizeof(path), "/dev/fd/%d", fd);
 	if (!s || new_session(s, image, options) < 0 || fuse_session_mount(s->fuse, path) < 0)
 		return cannot_mount(s, options, err);
-	s->shared = shared;
-	if (shared->former_end != FORMER_NONE)
-		rc = take_over(s, err);
+	rc = take_over(s, shared, err);
 	if (rc < 0)
 		session_end(s);
 	else

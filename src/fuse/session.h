@@ -13,14 +13,21 @@ struct session;
 
 /* ---- the supervisor's ------------------------------------------------------- */
 
-/* Mounts options->volume at options->mountpoint, both absolute. err has the line. */
-int session_mount(const struct options *options, struct session **ret, struct error *err);
+/*
+ * Mounts options->volume at options->mountpoint, both absolute, and takes the first
+ * request, INIT, down in *own. err has the line.
+ */
+int session_mount(const struct options *options, struct supervision *own, struct session **ret,
+		  struct error *err);
 
 /* The descriptor of /dev/fuse. */
 int session_fd(const struct session *);
 
-/* Whether the kernel hands unanswered requests out again, as INIT told. */
+/* Whether the kernel hands unanswered requests out again, as INIT says. */
 bool session_can_resend(const struct supervision *);
+
+/* Whether it is not mounted any more, anywhere, so that no requests come. */
+bool session_is_gone(const struct session *);
 
 /* Whether the mount lies under another one, so that no path leads to it. */
 bool session_is_hidden(const struct session *);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,30 +104,6 @@ void inheritance_pass_on(const struct inheritance *i, bool pass_on)
 		fcntl(i->members[m].fd, F_SETFD, flags);
 }
 
-/* ---- a refused call -------------------------------------------------------------------- */
-
-static const char refusal[] = "refused: ";
-
-/* snprintf may not be called there. */
-void supervision_note_refusal(struct supervision *s, long number)
-{
-	char digits[24], *digit = digits + sizeof(digits) - 1;
-
-	*digit = 0;
-	do
-		*--digit = (char)('0' + number % 10);
-	while ((number /= 10) > 0 && digit > digits);
-	memcpy(s->former, refusal, sizeof(refusal));
-	memcpy(s->former + sizeof(refusal) - 1, digit, strlen(digit) + 1);
-}
-
-long supervision_refusal(const struct supervision *s)
-{
-	if (strncmp(s->former, refusal, sizeof(refusal) - 1) != 0)
-		return -1;
-	return strtol(s->former + sizeof(refusal) - 1, NULL, 10);
-}
-
 /* ---- shared memory --------------------------------------------------------------------- */
 
 static struct supervision *map(int fd)
@@ -188,16 +165,25 @@ bool supervision_fits(int fd)
 	return at;
 }
 
-int supervision_create(struct supervision **ret)
+void supervision_publish(struct supervision *shared, const struct supervision *own)
 {
-	/* The rest is zeros. */
-	const uint32_t first[] = {SUPERVISION_LAYOUT, sizeof(struct supervision)};
-	int fd = memfd_create("remapfs", MFD_CLOEXEC);
+	memcpy(shared, own, offsetof(struct supervision, upgrades_refused));
+	/* Whoever sees the number finds the reason. */
+	atomic_store(&shared->upgrades_refused, own->upgrades_refused);
+}
+
+int supervision_create(struct supervision *own, struct supervision **ret)
+{
+	int fd = memfd_create("remapfs", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	if (fd < 0)
 		return -errno;
-	if (ftruncate(fd, sizeof(struct supervision)) < 0 ||
-	    pwrite(fd, first, sizeof(first), 0) != sizeof(first) || !(*ret = map(fd))) {
+	*own = (struct supervision){.layout = SUPERVISION_LAYOUT, .bytes = sizeof(*own),
+				    .refused_call = -1};
+	/* A mapping that reaches beyond the end of its file kills whoever touches it. */
+	if (ftruncate(fd, sizeof(*own)) < 0 || pwrite(fd, own, sizeof(*own), 0) != sizeof(*own) ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0 ||
+	    !(*ret = map(fd))) {
 		int rc = -errno;
 
 		close(fd);

@@ -6,9 +6,10 @@
  * and the requests in flight live on in the kernel; the next worker adopts
  * them:
  *
- *   1. it feeds the INIT request that the first one remembered to its own
- *      libfuse session, which then knows what was negotiated (the kernel
- *      answers the duplicate reply with ENOENT, which libfuse ignores);
+ *   1. it feeds the INIT request that the supervisor read to its own
+ *      libfuse session, which then knows what was negotiated (where a worker
+ *      before has answered it, the kernel answers the duplicate reply with
+ *      ENOENT, which libfuse ignores);
  *   2. before any of its threads reads, and unless the one before handed over
  *      in order, it asks the kernel to hand out the unanswered requests again
  *      (Linux 6.9 and later). Later, requests that its own threads work on
@@ -41,34 +42,32 @@ enum former_end { FORMER_NONE, FORMER_HANDED_OVER, FORMER_DIED };
 /*
  * In memory that all of them map. After an upgrade, supervisor and worker may
  * be of different versions: the layout is part of what they agree on.
+ *
+ * A worker that was taken over writes what it likes there, at any time. The size of
+ * the memory is sealed. The supervisor keeps a copy of its own, writes that into the
+ * memory before each worker starts, and reads nothing of the memory but refused_call.
  */
 #define SUPERVISION_LAYOUT 4
 
 struct supervision {
 	uint32_t layout, bytes;
-	/* The INIT request, as it came; written once, by the first worker. */
-	unsigned char init[INIT_BYTES_MAX];
+	unsigned char init[INIT_BYTES_MAX]; /* the INIT request, as it came */
 	uint32_t init_bytes;
-	atomic_bool init_answered;
-	bool background;          /* messages go to syslog from now on */
-	atomic_bool flush_failed; /* contract 5, for all workers */
-	uint32_t former_end;      /* enum former_end */
-	char former[64];          /* the same in words, for the history */
-	uint32_t deaths;          /* of workers */
+	uint32_t former_end; /* enum former_end */
+	char former[64];     /* the same in words, for the history */
+	uint32_t deaths;     /* of workers */
 	/* Upgrades that were not made, and why the last one was not. */
-	atomic_uint upgrades_refused;
 	char upgrade_error[200];
+	atomic_uint upgrades_refused;
+
+	/* The workers' from here on. */
+	atomic_bool flush_failed; /* contract 5, for all workers */
+	atomic_long refused_call; /* a system call that the worker may not make; -1: none */
 	struct member_mark marks[SPARE_ID_MAX + 1]; /* of main and spares, by id */
 };
 
-/*
- * A worker that makes a system call which it is not allowed dies of SIGSYS; it
- * leaves word of which one in `former`, where the supervisor finds it. The first
- * may be called in a signal handler.
- */
-void supervision_note_refusal(struct supervision *, long number);
-/* The number that the worker that died has left, or -1. */
-long supervision_refusal(const struct supervision *);
+/* Writes what is the supervisor's into the shared memory. */
+void supervision_publish(struct supervision *shared, const struct supervision *own);
 
 /*
  * Descriptors that a worker is started with, on its command line as a list of NAME=FD:
@@ -103,7 +102,7 @@ void inheritance_pass_on(const struct inheritance *, bool pass_on);
 struct supervision *supervision_map(int fd, unsigned wait_ms);
 /* Whether it has the layout that this program knows. */
 bool supervision_fits(int fd);
-/* Makes it. The descriptor, or -errno. */
-int supervision_create(struct supervision **ret);
+/* Makes it, with *own as its content. The descriptor, or -errno. */
+int supervision_create(struct supervision *own, struct supervision **ret);
 
 #endif

@@ -19,6 +19,7 @@
 #include "fuse/notify.h"
 #include "fuse/session.h"
 #include "fuse/supervision.h"
+#include "fuse/worker_log.h"
 #include "remapfs/cleanup.h"
 #include "remapfs/log.h"
 #include "remapfs/volume.h"
@@ -52,7 +53,7 @@ struct supervisor {
 	int program;      /* what they are started from; it has served, or is this one */
 	int candidate;    /* of an upgrade: the next one is started from this; -1: none */
 	bool trying;      /* the worker is the first one of the candidate */
-	struct supervision *shared;
+	struct supervision own, *shared; /* what the workers shall know; their copy of it */
 	int shared_fd, volume_fd, signals;
 	struct volume_hold *hold; /* main and spares */
 	struct session *session;
@@ -63,6 +64,7 @@ struct supervisor {
 	int64_t probe_end; /* when the probe is ended */
 	int ready_fd; /* of the worker; -1: it has told, or ended */
 	int up_fd;    /* of what it says of spares; -1: it has ended */
+	struct worker_log log;
 	bool serving; /* the worker has told that it serves */
 	int64_t served_since;   /* by this worker */
 	int64_t unserved_since; /* when the last one that served had ended */
@@ -71,6 +73,11 @@ struct supervisor {
 	bool handover;  /* was asked for, and is yet to be done */
 	unsigned asked; /* how often to end */
 	int code;       /* to end with when it was asked twice */
+};
+
+/* The worker's ends of what it is connected by. */
+struct ends {
+	int ready, up, log;
 };
 
 /* ---- starting a worker ------------------------------------------------------------------- */
@@ -112,18 +119,18 @@ static void exec_program(int program, const char *const *argv)
 }
 
 /* In a child. With probe the program only says whether it could be a worker. */
-static void exec_worker(const struct supervisor *s, int program, int ready, int up, bool probe)
+static void exec_worker(const struct supervisor *s, int program, const struct ends *ends, bool probe)
 	__attribute__((noreturn));
-static void exec_worker(const struct supervisor *s, int program, int ready, int up, bool probe)
+static void exec_worker(const struct supervisor *s, int program, const struct ends *ends, bool probe)
 {
 	struct inheritance fds = {.fuse = session_fd(s->session), .shared = s->shared_fd,
-				  .volume = s->volume_fd, .ready = ready, .up = up};
+				  .volume = s->volume_fd, .ready = ends->ready, .up = ends->up};
 	CLEANUP_FREE char *list = list_members(s, &fds) ? inheritance_write(&fds) : NULL;
 	const char *const argv[] = {"remapfs", "--worker", list, s->options->debug ? "-d" : "-f", "-o",
 				    s->options->list, probe ? "--probe" : "--", s->options->volume,
 				    s->options->mountpoint, NULL};
 
-	if (!list)
+	if (!list || (!probe && worker_log_enter(ends->log) < 0))
 		_exit(EXIT_SYSTEM);
 	inheritance_pass_on(&fds, true);
 	/* A probe that never ends is killed, and must not hold what it does not use. */
@@ -132,50 +139,62 @@ static void exec_worker(const struct supervisor *s, int program, int ready, int 
 	exec_program(program, argv);
 }
 
-/* Makes the channels to a worker: *ready and *up are its ends. */
-static int make_channels(struct supervisor *s, int *ready, int *up)
-{
-	int pipe[2], socket[2], rc;
-
-	if (pipe2(pipe, O_CLOEXEC) < 0)
-		return -errno;
-	rc = members_socket(socket);
-	if (rc < 0) {
-		close(pipe[0]);
-		close(pipe[1]);
-		return rc;
-	}
-	s->ready_fd = pipe[0];
-	s->up_fd = socket[0];
-	*ready = pipe[1];
-	*up = socket[1];
-	return 0;
-}
-
 static void close_channel(int *fd)
 {
 	cleanup_close(fd);
 	*fd = -1;
 }
 
+static void close_channels(struct supervisor *s)
+{
+	close_channel(&s->ready_fd);
+	close_channel(&s->up_fd);
+	worker_log_end(&s->log);
+}
+
+static void close_ends(struct ends *e)
+{
+	close_channel(&e->ready);
+	close_channel(&e->up);
+	close_channel(&e->log);
+}
+
+/* Makes the channels to a worker. -errno: what was made is to be closed as well. */
+static int make_channels(struct supervisor *s, struct ends *ends)
+{
+	bool debug = s->options->debug;
+	int pair[2], rc;
+
+	if (pipe2(pair, O_CLOEXEC) < 0)
+		return -errno;
+	s->ready_fd = pair[0];
+	ends->ready = pair[1];
+	rc = members_socket(pair);
+	if (rc < 0)
+		return rc;
+	s->up_fd = pair[0];
+	ends->up = pair[1];
+	ends->log = worker_log_begin(&s->log, debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, debug);
+	return ends->log < 0 ? ends->log : 0;
+}
+
 /* -errno: there is none. */
 static int start_worker(struct supervisor *s)
 {
-	CLEANUP_CLOSE int ready = -1;
-	CLEANUP_CLOSE int up = -1;
-	int rc = make_channels(s, &ready, &up);
+	struct ends ends = {-1, -1, -1};
+	int rc = make_channels(s, &ends);
 
-	if (rc < 0)
-		return rc;
 	s->trying = s->candidate >= 0 && s->probe == 0;
-	s->worker = fork();
+	supervision_publish(s->shared, &s->own);
+	atomic_store(&s->shared->refused_call, -1);
+	s->worker = rc < 0 ? -1 : fork();
 	if (s->worker == 0)
-		exec_worker(s, s->trying ? s->candidate : s->program, ready, up, false);
-	if (s->worker < 0) {
-		rc = -errno;
+		exec_worker(s, s->trying ? s->candidate : s->program, &ends, false);
+	rc = rc < 0 ? rc : s->worker < 0 ? -errno : 0;
+	close_ends(&ends);
+	if (rc < 0) {
 		s->worker = 0;
-		close_channel(&s->ready_fd);
-		close_channel(&s->up_fd);
+		close_channels(s);
 		return rc;
 	}
 	s->serving = false;
@@ -199,15 +218,14 @@ static void end_now(struct supervisor *s)
 
 static void describe_end(struct supervisor *s, int status)
 {
-	char *former = s->shared->former;
-	size_t size = sizeof(s->shared->former);
-
+	char *former = s->own.former;
+	size_t size = sizeof(s->own.former);
 	bool refused = WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
+	long call = atomic_load(&s->shared->refused_call);
 
 	/* A thread that had blocked the signal could not leave word. */
-	if (refused && supervision_refusal(s->shared) >= 0)
-		snprintf(former, size, "made system call %ld, which it may not",
-			 supervision_refusal(s->shared));
+	if (refused && call >= 0)
+		snprintf(former, size, "made system call %ld, which it may not", call);
 	else if (refused)
 		snprintf(former, size, "made a system call that it may not");
 	else if (WIFSIGNALED(status))
@@ -222,7 +240,7 @@ static void give_up(struct supervisor *s, const char *why)
 {
 	struct event event = {.kind = EVENT_GAVE_UP};
 
-	snprintf(event.detail, sizeof(event.detail), "the worker %s; %s", s->shared->former, why);
+	snprintf(event.detail, sizeof(event.detail), "the worker %s; %s", s->own.former, why);
 	log_error("%s: the mount ends; see the messages before, and the history, then mount anew",
 		  event.detail);
 	if (volume_note(s->options->volume, &event) < 0)
@@ -244,7 +262,7 @@ static bool may_try_again(struct supervisor *s, bool killed)
 {
 	int64_t now = monotonic_ms();
 
-	if (!session_can_resend(s->shared)) {
+	if (!session_can_resend(&s->own)) {
 		give_up(s, "this kernel cannot hand its requests to another one (Linux 6.9 can)");
 		return false;
 	}
@@ -287,10 +305,11 @@ static void refuse_upgrade(struct supervisor *s, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(s->shared->upgrade_error, sizeof(s->shared->upgrade_error), format, args);
+	vsnprintf(s->own.upgrade_error, sizeof(s->own.upgrade_error), format, args);
 	va_end(args);
-	atomic_fetch_add(&s->shared->upgrades_refused, 1);
-	log_error("no upgrade: %s", s->shared->upgrade_error);
+	atomic_fetch_add(&s->own.upgrades_refused, 1);
+	supervision_publish(s->shared, &s->own);
+	log_error("no upgrade: %s", s->own.upgrade_error);
 	cleanup_close(&s->candidate);
 	s->candidate = -1;
 }
@@ -304,9 +323,10 @@ static void start_probe(struct supervisor *s)
 			       strerror(errno));
 		return;
 	}
+	supervision_publish(s->shared, &s->own);
 	s->probe = fork();
 	if (s->probe == 0)
-		exec_worker(s, s->candidate, s->shared_fd, s->shared_fd, true);
+		exec_worker(s, s->candidate, &(struct ends){s->shared_fd, s->shared_fd, -1}, true);
 	s->probe_end = monotonic_ms() + PROBE_MS;
 	if (s->probe > 0)
 		return;
@@ -390,13 +410,15 @@ static void worker_ready(struct supervisor *s)
 {
 	char word;
 
+	/* Before the mount is told to be there: who started it may close the terminal. */
+	worker_log_pass(&s->log);
 	s->serving = read(s->ready_fd, &word, 1) == 1;
 	s->served_since = monotonic_ms();
 	close_channel(&s->ready_fd);
 	if (s->serving && s->ready && s->trial == 0 && s->asked < 2)
 		start_trial(s);
 	if (s->serving && !s->ready)
-		notify_service("STATUS=serving; the worker before %s", s->shared->former);
+		notify_service("STATUS=serving; the worker before %s", s->own.former);
 	if (s->serving && s->trying) {
 		close(s->program);
 		s->program = s->candidate;
@@ -419,38 +441,39 @@ static int worker_ended(struct supervisor *s, int status)
 	/* What it said last counts: a row may follow. */
 	if (s->up_fd >= 0)
 		members_serve(s->up_fd, s->hold);
-	close_channel(&s->up_fd);
+	close_channels(s);
 	if (s->asked > 1)
 		return s->code;
-	if (code == EXIT_DONE || code == EXIT_UNCLEAN)
+	/* That the mount is gone is for the kernel to say. */
+	if ((code == EXIT_DONE || code == EXIT_UNCLEAN) && session_is_gone(s->session))
 		return code == EXIT_DONE ? EXIT_DONE : EXIT_SYSTEM;
 	describe_end(s, status);
 	/* One that never served was never relied upon; if it ended, it told why. */
 	if (s->ready) {
-		if (code < 0)
+		if (code <= 0)
 			log_error("the worker %s before it served; see the system's log",
-				  s->shared->former);
-		return code < 0 ? EXIT_SYSTEM : code;
+				  s->own.former);
+		return code <= 0 ? EXIT_SYSTEM : code;
 	}
 	/* One that only waited answered nothing of what a dead one before it had begun. */
 	if (code != EXIT_HANDOVER)
-		s->shared->former_end = FORMER_DIED;
+		s->own.former_end = FORMER_DIED;
 	else if (s->serving)
-		s->shared->former_end = FORMER_HANDED_OVER;
+		s->own.former_end = FORMER_HANDED_OVER;
 	if (code == EXIT_HANDOVER) {
 		s->start_at = monotonic_ms();
 	} else if (s->trying) {
 		refuse_upgrade(s, "the worker of '%.80s' %s before it served; the former program goes "
-			       "on, install another one", s->path, s->shared->former);
+			       "on, install another one", s->path, s->own.former);
 		s->start_at = monotonic_ms();
 	} else {
-		s->shared->deaths++;
+		s->own.deaths++;
 		log_warning("the worker %s: starting another one; if that happens again, report it with "
-			    "these messages", s->shared->former);
+			    "these messages", s->own.former);
 		if (!may_try_again(s, killed))
 			return EXIT_SYSTEM;
 	}
-	notify_service("STATUS=the worker %s; starting another one", s->shared->former);
+	notify_service("STATUS=the worker %s; starting another one", s->own.former);
 	return -1;
 }
 
@@ -554,11 +577,14 @@ static int supervise(struct supervisor *s)
 		struct pollfd polls[] = {{.fd = s->signals, .events = POLLIN},
 					 {.fd = s->ready_fd, .events = POLLIN},
 					 {.fd = s->up_fd, .events = POLLIN},
+					 worker_log_poll(&s->log),
 					 {.fd = s->worker ? -1 : session_fd(s->session)}};
 		struct signalfd_siginfo info;
 
-		if (poll(polls, 4, patience_ms(s)) < 0)
+		if (poll(polls, 5, patience_ms(s)) < 0)
 			continue;
+		if (polls[3].revents)
+			worker_log_pass(&s->log);
 		if (polls[1].revents)
 			worker_ready(s);
 		if (polls[2].revents && !members_serve(s->up_fd, s->hold))
@@ -569,7 +595,7 @@ static int supervise(struct supervisor *s)
 			code = on_signal(s, &info);
 		if (code < 0 && s->worker == 0 && s->asked > 1)
 			code = s->code;
-		else if (code < 0 && s->worker == 0 && (polls[3].revents & POLLERR))
+		else if (code < 0 && s->worker == 0 && (polls[4].revents & POLLERR))
 			code = has_gone();
 		else if (code < 0)
 			code = start_when_due(s);
@@ -595,19 +621,19 @@ int supervisor_run(const struct options *options, int volume_fd, void (*ready)(v
 	struct supervisor s = {.options = options, .path = program, .volume_fd = volume_fd,
 			       .program = open("/proc/self/exe", O_RDONLY | O_CLOEXEC),
 			       .candidate = -1, .ready = ready, .ready_fd = -1, .up_fd = -1,
+			       .log = {.fd = -1},
 			       .unserved_since = monotonic_ms()};
 	struct error err = {""};
 	int code = EXIT_MOUNT, rc;
 
-	s.shared_fd = program ? supervision_create(&s.shared) : -errno;
+	s.shared_fd = program ? supervision_create(&s.own, &s.shared) : -errno;
 	s.signals = signal_source();
 	if (s.shared_fd < 0 || s.signals < 0 || s.program < 0) {
 		log_error("cannot set up: %s; end other programs", strerror(errno));
 		return EXIT_SYSTEM;
 	}
-	s.shared->background = !options->foreground;
 	if (volume_hold_open(options->volume, options->read_only, LOCK_WAIT_MS, &s.hold, &err) < 0 ||
-	    session_mount(options, &s.session, &err) < 0) {
+	    session_mount(options, &s.own, &s.session, &err) < 0) {
 		log_error("%s", err.text);
 		volume_hold_close(s.hold);
 		return EXIT_MOUNT;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,6 @@
 
 #include "confine/confine.h"
 #include "fuse/answer.h"
-#include "fuse/daemon.h"
 #include "fuse/image.h"
 #include "fuse/members.h"
 #include "fuse/session.h"
@@ -108,10 +108,9 @@ static struct supervision *to_tell; /* who ends for a refused call has nothing e
 
 static void tell_refusal(long number)
 {
-	static const char line[] = "remapfs: a system call that is not allowed was made; the process "
-				   "ends\n";
+	static const char line[] = "<3>a system call that is not allowed was made; the process ends\n";
 
-	supervision_note_refusal(to_tell, number);
+	atomic_store(&to_tell->refused_call, number);
 	if (write(STDERR_FILENO, line, sizeof(line) - 1) < 0)
 		return;
 }
@@ -229,10 +228,7 @@ static int start(struct worker *w, const char *refused, struct error *err)
 	if (rc < 0)
 		return rc;
 	volume_scrub_continue(w->image.volume);
-	/* Before the word: whoever gets it may close the terminal. */
 	tell_limits(w, refused);
-	if (w->shared->background)
-		daemon_detach();
 	return tell_ready(w, err);
 }
 
@@ -303,8 +299,10 @@ int worker_run(const struct options *options)
 	}
 	/* Nothing that this process starts shall have them. */
 	inheritance_pass_on(&w.inherited, false);
-	if (w.shared->background && is_successor(&w))
-		log_to_syslog();
+	log_to_supervisor();
+	if (chdir("/") < 0)
+		log_warning("cannot leave the current folder; its file system cannot be unmounted before "
+			    "this volume");
 	prctl(PR_SET_NAME, "remapfs");
 	session_block_signals();
 	code = serve(&w, &err);

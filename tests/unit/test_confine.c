@@ -25,7 +25,6 @@
 #include <unistd.h>
 
 #include "confine/confine.h"
-#include "fuse/supervision.h"
 
 enum { REFUSED_MEASURES = 100, SETUP_FAILED };
 
@@ -251,21 +250,6 @@ static void no_programs_and_no_processes(void **state)
 	assert_ends(load_a_module, SYS_init_module);
 }
 
-/* In the memory that both share, past the end of the process. */
-static void the_supervisor_is_told(void **state)
-{
-	struct supervision s = {.former = "was killed by SIGKILL"};
-
-	(void)state;
-	assert_int_equal(supervision_refusal(&s), -1);
-	supervision_note_refusal(&s, 59);
-	assert_int_equal(supervision_refusal(&s), 59);
-	supervision_note_refusal(&s, 0);
-	assert_int_equal(supervision_refusal(&s), 0);
-	supervision_note_refusal(&s, LONG_MAX);
-	assert_true(supervision_refusal(&s) == LONG_MAX);
-}
-
 /* ---- what it goes on doing ------------------------------------------------------------ */
 
 static void *in_a_thread(void *failed)
@@ -459,7 +443,6 @@ int main(void)
 		TEST(no_other_files),
 		TEST(main_is_not_cut),
 		TEST(no_programs_and_no_processes),
-		TEST(the_supervisor_is_told),
 		TEST(what_it_does_goes_on),
 		TEST(clone3_is_not_there),
 		TEST(what_a_worker_has_left),

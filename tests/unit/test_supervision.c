@@ -1,11 +1,15 @@
-/* src/fuse/supervision.h and members.h: what supervisor and worker share. */
+/* src/fuse: supervision.h, members.h, worker_log.h: what supervisor and worker share. */
 #include "fixture.h"
 
 #include "fuse/members.h"
+#include "fuse/supervision.h"
+#include "fuse/worker_log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -62,8 +66,8 @@ static __attribute__((no_sanitize("thread"))) int wait_for_end(void *context)
 static void whoever_holds_the_memory_is_waited_for(void **state)
 {
 	static char stack[65536] __attribute__((aligned(16)));
-	struct supervision *shared;
-	int fd = supervision_create(&shared), end[2], holder[2], status;
+	struct supervision own, *shared;
+	int fd = supervision_create(&own, &shared), end[2], holder[2], status;
 	pid_t worker, other = 0;
 
 	(void)state;
@@ -86,6 +90,147 @@ static void whoever_holds_the_memory_is_waited_for(void **state)
 	assert_int_equal(write(end[1], "e", 1), 1);
 	assert_non_null(supervision_map(fd, 10000));
 	close(fd);
+}
+
+/* ---- a worker that was taken over ---------------------------------------------------- */
+
+/* A supervisor that touches memory beyond the end of its file dies of SIGBUS. */
+static void the_memory_keeps_its_size(void **state)
+{
+	struct supervision own, *shared;
+	int fd = supervision_create(&own, &shared);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, 0), -1);
+	assert_int_equal(ftruncate(fd, 2 * sizeof(own)), -1);
+	assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), -1);
+	assert_int_equal(errno, EPERM);
+	close(fd);
+}
+
+/* What it left there reaches no successor, but for what is the workers'. */
+static void the_supervisor_keeps_its_own(void **state)
+{
+	struct supervision own, *shared;
+	int fd = supervision_create(&own, &shared);
+
+	(void)state;
+	assert_true(fd >= 0);
+	snprintf(own.former, sizeof(own.former), "handed over");
+	own.upgrades_refused = 2;
+	memset(shared, 0xff, sizeof(*shared));
+	atomic_store(&shared->flush_failed, true);
+	supervision_publish(shared, &own);
+	assert_int_equal(shared->layout, SUPERVISION_LAYOUT);
+	assert_int_equal(shared->bytes, sizeof(own));
+	assert_int_equal(shared->init_bytes, 0);
+	assert_int_equal(shared->former_end, FORMER_NONE);
+	assert_string_equal(shared->former, "handed over");
+	assert_string_equal(shared->upgrade_error, "");
+	assert_int_equal(shared->deaths, 0);
+	assert_int_equal(atomic_load(&shared->upgrades_refused), 2);
+	assert_true(atomic_load(&shared->flush_failed));
+	assert_true(supervision_fits(fd));
+	close(fd);
+}
+
+static unsigned count_descriptors(void)
+{
+	unsigned count = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
+/* As the supervisor has room for one, two would be left open each time. */
+static void descriptors_do_not_pile_up(void **state)
+{
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(2 * sizeof(int))];
+	} control = {.header = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+				.cmsg_len = CMSG_LEN(2 * sizeof(int))}};
+	struct iovec data = {.iov_base = (char[]){"x"}, .iov_len = 1};
+	struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control,
+				 .msg_controllen = sizeof(control)};
+	const int passed[] = {STDIN_FILENO, STDERR_FILENO};
+	int fds[2];
+	unsigned before;
+
+	(void)state;
+	assert_int_equal(members_socket(fds), 0);
+	memcpy(CMSG_DATA(&control.header), passed, sizeof(passed));
+	before = count_descriptors();
+	assert_int_equal(sendmsg(fds[1], &message, 0), 1);
+	assert_true(members_serve(fds[0], NULL));
+	assert_int_equal(count_descriptors(), before);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+/* ---- what a worker says ----------------------------------------------------------------- */
+
+static char said[65536];
+
+/* The log's lines for what a worker writes. */
+static void hear(struct worker_log *l, int end, const char *text)
+{
+	int kept = dup(STDERR_FILENO);
+	FILE *file = tmpfile();
+	size_t n;
+
+	assert_non_null(file);
+	assert_int_equal(write(end, text, strlen(text)), strlen(text));
+	dup2(fileno(file), STDERR_FILENO);
+	worker_log_pass(l);
+	dup2(kept, STDERR_FILENO);
+	close(kept);
+	rewind(file);
+	n = fread(said, 1, sizeof(said) - 1, file);
+	said[n] = 0;
+	fclose(file);
+}
+
+static void lines_are_passed_on(void **state)
+{
+	struct worker_log l;
+	int end = worker_log_begin(&l, LOG_LEVEL_WARNING, false);
+	char text[1501];
+
+	(void)state;
+	assert_true(end >= 0);
+	hear(&l, end, "<3>bad; mend it\n<7>debug\nmalloc(): corrupted\n<9>odd\n\n<4>hal");
+	assert_string_equal(said, "remapfs: bad; mend it\nremapfs: malloc(): corrupted\n"
+			    "remapfs: odd\n");
+	hear(&l, end, "f\n");
+	assert_string_equal(said, "remapfs: half\n");
+	/* Too long a line is several. */
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = 0;
+	hear(&l, end, text);
+	assert_int_equal(strlen(said), strlen("remapfs: \n") + sizeof(l.line) - 1);
+	close(end);
+	worker_log_end(&l);
+	assert_int_equal(l.fd, -1);
+}
+
+/* A request that has something to say does not wait for who reads it. */
+static void a_full_pipe_is_no_reason_to_wait(void **state)
+{
+	struct worker_log l;
+	int end = worker_log_begin(&l, LOG_LEVEL_WARNING, false);
+	char text[4096];
+
+	(void)state;
+	assert_true(end >= 0);
+	memset(text, 'x', sizeof(text));
+	while (write(end, text, sizeof(text)) > 0)
+		;
+	assert_int_equal(errno, EAGAIN);
+	close(end);
+	close(l.fd);
 }
 
 /* ---- spares that join ---------------------------------------------------------------- */
@@ -120,6 +265,11 @@ int main(void)
 		TEST(inheritance_comes_back),
 		TEST(inheritance_of_another_version),
 		TEST(whoever_holds_the_memory_is_waited_for),
+		TEST(the_memory_keeps_its_size),
+		TEST(the_supervisor_keeps_its_own),
+		TEST(descriptors_do_not_pile_up),
+		TEST(lines_are_passed_on),
+		TEST(a_full_pipe_is_no_reason_to_wait),
 		TEST(only_messages_are_believed),
 	};
 
