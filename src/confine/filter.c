@@ -33,7 +33,7 @@ static const char *const used[] = {
 	"fsync", "fallocate", "lseek", "futex", "io_setup", "io_submit", "io_getevents", "io_destroy",
 	"epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait",
 	/* opening, closing, SQLite, the socket */
-	"open", "openat", "close", "stat", "lstat", "fstat", "newfstatat", "fstatat64", "statx", "statfs",
+	"open", "openat", "openat2", "close", "stat", "lstat", "fstat", "newfstatat", "fstatat64", "statx", "statfs",
 	"fstatfs", "access", "faccessat", "faccessat2", "readlink", "readlinkat", "getdents",
 	"getdents64", "getcwd", "chdir", "ftruncate", "unlink", "unlinkat", "rename", "renameat",
 	"renameat2", "fchmod", "fchown", "flock", "fcntl", "fadvise64", "ioctl", "dup", "dup2", "dup3",

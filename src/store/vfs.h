@@ -6,7 +6,9 @@
  * deletes the file that the journal names as its super-journal, whatever that is.
  * A volume has a write-ahead log and never a rollback journal, so nothing but
  * NAME, NAME-wal and NAME-shm is opened here, and nothing but NAME-wal and
- * NAME-shm deleted.
+ * NAME-shm deleted. Whoever may write the folder can exchange each while it is opened:
+ * no link is followed, no FIFO waited for, a log fits the owner of the file that was
+ * opened as the database, and only a log that was opened is deleted.
  */
 #ifndef STORE_VFS_H
 #define STORE_VFS_H
@@ -14,7 +16,7 @@
 #include "remapfs/error.h"
 
 /*
- * The name of the VFS to open volumes with. NULL: SQLite has no memory for it.
+ * The name of the VFS to open volumes with; opening fails where SQLite has no memory for it.
  * Thread-safe. From the first call on, all connections of this process refuse a log
  * that store_check_beside would refuse, also one that is put there later.
  */

@@ -632,6 +632,100 @@ static void logs_that_are_none(void **state)
 		}
 }
 
+/* ---- what is exchanged while it is opened ---------------------------------------------- */
+
+static int (*real_lstat)(const char *, struct stat *);
+static void (*exchange)(void); /* done once, after SQLite has looked at dir/vol */
+
+static int lstat_and_exchange(const char *path, struct stat *st)
+{
+	int rc = real_lstat(path, st);
+
+	if (exchange && strcmp(path, at("dir/vol")) == 0) {
+		exchange();
+		exchange = NULL;
+	}
+	return rc;
+}
+
+static void exchange_for_a_link(void)
+{
+	assert_int_equal(rename(at("dir/vol"), at("dir/mine")), 0);
+	assert_int_equal(symlink(at("theirs/vol"), at("dir/vol")), 0);
+}
+
+static void exchange_for_a_fifo(void)
+{
+	assert_int_equal(rename(at("dir/vol"), at("dir/mine")), 0);
+	assert_int_equal(mkfifo(at("dir/vol"), 0600), 0);
+}
+
+static void exchange_the_folder(void)
+{
+	assert_int_equal(rename(at("dir"), at("mine")), 0);
+	assert_int_equal(symlink(at("theirs"), at("dir")), 0);
+}
+
+static int open_and_exchange(void (*how)(void))
+{
+	sqlite3_vfs *vfs;
+	struct sqlite3 *db;
+	int rc;
+
+	assert_non_null(store_vfs());
+	vfs = sqlite3_vfs_find("unix");
+	real_lstat = (int (*)(const char *, struct stat *))vfs->xGetSystemCall(vfs, "lstat");
+	vfs->xSetSystemCall(vfs, "lstat", (sqlite3_syscall_ptr)lstat_and_exchange);
+	exchange = how;
+	alarm(20); /* a FIFO that is waited for */
+	rc = sqlite3_open_v2(at("dir/vol"), &db, SQLITE_OPEN_READWRITE, store_vfs());
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(db, "SELECT * FROM volume", NULL, NULL, NULL);
+	sqlite3_close(db);
+	alarm(0);
+	vfs->xSetSystemCall(vfs, "lstat", NULL);
+	assert_null(exchange);
+	return rc;
+}
+
+static void new_volume_in(const char *folder)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "%s/vol", folder);
+	assert_int_equal(mkdir(at(folder), 0700), 0);
+	new_volume();
+	assert_int_equal(rename(at("vol"), at(name)), 0);
+}
+
+/* By whoever may write the folder: for what only the caller may open. */
+static void a_database_that_is_exchanged(void **state)
+{
+	(void)state;
+	new_volume_in("theirs");
+	new_volume_in("dir");
+	assert_int_not_equal(open_and_exchange(exchange_for_a_link), SQLITE_OK);
+	assert_int_equal(rename(at("dir/mine"), at("dir/vol")), 0);
+	assert_int_not_equal(open_and_exchange(exchange_for_a_fifo), SQLITE_OK);
+	assert_int_equal(rename(at("dir/mine"), at("dir/vol")), 0);
+	assert_int_not_equal(open_and_exchange(exchange_the_folder), SQLITE_OK);
+}
+
+/* The path may lead to the log of another volume by then. */
+static void a_log_that_was_not_opened_is_not_deleted(void **state)
+{
+	struct store *s;
+	struct error err;
+
+	(void)state;
+	new_volume();
+	assert_int_equal(store_open(at("vol"), STORE_WRITE, &s, &err), 0);
+	assert_int_equal(rename(at("vol-wal"), at("mine")), 0);
+	make_file(at("vol-wal"), 0);
+	store_close(s);
+	assert_int_equal(access(at("vol-wal"), F_OK), 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
 
 int main(void)
@@ -647,6 +741,8 @@ int main(void)
 		TEST(longer_than_any_row),
 		TEST(a_journal_deletes_nothing),
 		TEST(logs_that_are_none),
+		TEST(a_database_that_is_exchanged),
+		TEST(a_log_that_was_not_opened_is_not_deleted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
