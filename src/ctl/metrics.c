@@ -272,7 +272,7 @@ static int put(const struct status *status, const char *path, struct error *err)
 {
 	struct metrics metrics = {.status = status};
 	CLEANUP_FREE char *text = NULL;
-	struct events events;
+	struct events events = {0};
 	size_t size;
 	int rc = status->store ? events_read(status->store, time(NULL), &events, err) : 0;
 
