@@ -167,7 +167,9 @@ static int find_by_volume(const char *volume, struct disk_image *image, struct e
 		return dead_mount_explain(&dead, err);
 	if (rc < 0)
 		return rc;
-	if (mount_reach(answer, &image->out_of_sight) != MOUNT_HERE)
+	if (json_is_true(json_object_get(answer, "ending")))
+		rc = error_set(err, ENOENT, "volume '%.200s' was unmounted; mount it anew first", volume);
+	else if (mount_reach(volume, answer, &image->out_of_sight) != MOUNT_HERE)
 		image->hidden = mount_number(answer);
 	else
 		rc = find_on(mount_number(answer), volume, &shape, image, err);

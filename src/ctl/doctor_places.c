@@ -51,6 +51,10 @@ static void look_at_daemon(struct doctor *doctor, const struct status *s)
 	if (s->no_daemon && s->out_of_reach)
 		doctor_find(doctor, DOCTOR_FAIL, "daemon", "none runs, though the volume is still "
 			    "mounted; do what the state says");
+	else if (daemon_says(s, "ending"))
+		doctor_find(doctor, DOCTOR_NOTE, "daemon", "the volume was unmounted, and process "
+			    "%" PRIu64 " is closing it; ask again in a moment",
+			    daemon_number(s, "pid"));
 	else if (s->daemon)
 		doctor_find(doctor, DOCTOR_PASS, "daemon", "process %" PRIu64 " serves the volume",
 			    daemon_number(s, "pid"));
@@ -62,7 +66,7 @@ static void look_at_daemon(struct doctor *doctor, const struct status *s)
 static const char *main_remedy(int code)
 {
 	if (code == EACCES || code == EPERM)
-		return "run this as who mounts the volume";
+		return "run this as the user who mounts the volume";
 	if (code == ENOENT || code == ENOTDIR)
 		return "give it back its place, or see 'remapctl set-path'";
 	return "check the disk and its cables";

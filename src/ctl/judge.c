@@ -37,6 +37,12 @@ static void take_spare(struct status *s, const json_t *item)
 		}
 }
 
+/* Its worker has the volume open. Otherwise it knows nothing of sectors. */
+static bool is_served(const struct status *s)
+{
+	return json_object_get(s->daemon, "worker_pid");
+}
+
 /* What it knows of sectors may not have been recorded yet. */
 static void take_answer(struct status *s)
 {
@@ -47,8 +53,10 @@ static void take_answer(struct status *s)
 		take_trouble(s, item);
 	json_array_foreach(json_object_get(s->daemon, "spares"), i, item)
 		take_spare(s, item);
-	s->totals.remapped_sectors = daemon_number(s, "remapped_sectors");
-	s->totals.pending_sectors = daemon_number(s, "pending_sectors");
+	if (is_served(s)) {
+		s->totals.remapped_sectors = daemon_number(s, "remapped_sectors");
+		s->totals.pending_sectors = daemon_number(s, "pending_sectors");
+	}
 	json_object_del(s->daemon, "troubles");
 	json_object_del(s->daemon, "spares");
 }
@@ -72,7 +80,7 @@ static void judge_reach(struct status *s)
 	/* Asked of the mount itself: of one that is served, that may take long. */
 	if (s->no_daemon && dead_mount_of(s->path, &dead))
 		dead_mount_explain(&dead, &line);
-	else if (!s->daemon || mount_reach(s->daemon, &line) != MOUNT_HIDDEN)
+	else if (!s->daemon || mount_reach(s->path, s->daemon, &line) != MOUNT_HIDDEN)
 		return;
 	s->out_of_reach = true;
 	trouble_add_line(&s->troubles, VOLUME_FAILED, ON_MAIN, line.text);
@@ -123,7 +131,7 @@ void status_judge(struct status *s)
 		judge_members(s);
 	if (s->store_error.text[0])
 		trouble_add_line(&s->troubles, VOLUME_FAILED, ON_MAIN, s->store_error.text);
-	if (!s->daemon)
+	if (!is_served(s))
 		judge_records(s);
 	s->state = troubles_state(&s->troubles);
 	s->free_slots = sum_free(s);

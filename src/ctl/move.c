@@ -202,6 +202,7 @@ struct need {
 	const struct sector_range *ranges;
 	size_t count, at; /* ranges before at end before the extents to come */
 	uint64_t sectors, known, free;
+	uint64_t remapped; /* of the known ones */
 };
 
 static int count_known(void *context, const struct extent *e)
@@ -216,6 +217,7 @@ static int count_known(void *context, const struct extent *e)
 		start = start > e->start ? start : e->start;
 		end = end < extent_end(e) ? end : extent_end(e);
 		n->known += end - start;
+		n->remapped += e->state == SECTOR_REMAPPED ? end - start : 0;
 	}
 	return 0;
 }
@@ -266,6 +268,20 @@ static int check_room(const struct move *m, const struct need *n, struct error *
 			 plural(n->free));
 }
 
+/*
+ * Sectors that have a copy keep it: what they hold may have been written since. What a list
+ * that was imported without --lost moved holds nothing.
+ */
+static void warn_of_copies(const struct move *m, const struct need *n)
+{
+	if (m->lost && n->remapped)
+		fprintf(stderr,
+			"remapctl: warning: %" PRIu64 " of these sectors %s on a spare already, and "
+			"not lost; if a list that was taken without --lost moved them, undo that "
+			"with 'remapctl unmap', then repeat this\n",
+			n->remapped, is_or_are(n->remapped));
+}
+
 int mark_rehearse(const struct move *m, const struct sector_range *ranges, size_t count)
 {
 	struct need n = {.ranges = ranges, .count = count};
@@ -280,6 +296,7 @@ int mark_rehearse(const struct move *m, const struct sector_range *ranges, size_
 	else
 		printf("up to %" PRIu64 " would move, %" PRIu64 " slot%s %s free\n",
 		       n.sectors - n.known, n.free, plural(n.free), is_or_are(n.free));
+	warn_of_copies(m, &n);
 	return check_room(m, &n, &err) < 0 ? refuse(&err) : EXIT_DONE;
 }
 
@@ -293,7 +310,7 @@ int mark_sectors(struct move *m, struct sector_range *ranges, size_t count, uint
 	int rc;
 
 	m->command = m->lost ? "mark-lost" : "mark";
-	rc = m->lost || m->force ? 0 : find_need(m->path, false, &n, &err);
+	rc = m->force && !m->lost ? 0 : find_need(m->path, m->lost, &n, &err);
 	rc = rc < 0 ? rc : check_room(m, &n, &err);
 	rc = rc < 0 ? rc : move_sectors(m, ranges, count, sector_size, &err);
 	if (move_is_told(m, rc)) {
@@ -309,6 +326,7 @@ int mark_sectors(struct move *m, struct sector_range *ranges, size_t count, uint
 		printf("\n");
 		fflush(stdout);
 	}
+	warn_of_copies(m, &n);
 	return rc < 0 ? refuse(&err) : EXIT_DONE;
 }
 

@@ -4,6 +4,7 @@
 #include "ctl/loop.h"
 
 #include "remapfs/cleanup.h"
+#include "remapfs/control.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -21,6 +22,9 @@
 #define DEPTH_MAX 8
 /* How long the kernel answers from what a daemon said that has ended since. */
 #define REMEMBERED_MS 1100
+/* How long the kernel may take from the end of a mount's path to the end of the mount. */
+#define UNMOUNT_MS 500
+#define ASK_EACH_MS 50
 
 /* ---- steps ------------------------------------------------------------------------- */
 
@@ -464,7 +468,26 @@ dev_t mount_number(const json_t *answer)
 	return makedev(major_number, minor_number);
 }
 
-enum mount_reach mount_reach(const json_t *answer, struct error *err)
+/* A mount that has just been unmounted has no path either, and its daemon may not know yet. */
+static bool is_ending(const char *volume, const json_t *answer)
+{
+	bool ending = json_is_true(json_object_get(answer, "ending"));
+
+	for (unsigned ms = 0; !ending && ms < UNMOUNT_MS; ms += ASK_EACH_MS) {
+		json_t *again = NULL;
+		struct error err;
+		int rc;
+
+		poll(NULL, 0, ASK_EACH_MS);
+		rc = control_ask(volume, "status", &again, &err);
+		ending = rc == -ENOENT || rc == -ECONNREFUSED ||
+			 json_is_true(json_object_get(again, "ending"));
+		json_decref(again);
+	}
+	return ending;
+}
+
+enum mount_reach mount_reach(const char *volume, const json_t *answer, struct error *err)
 {
 	int pid = (int)json_integer_value(json_object_get(answer, "pid"));
 	int worker = (int)json_integer_value(json_object_get(answer, "worker_pid"));
@@ -474,6 +497,8 @@ enum mount_reach mount_reach(const json_t *answer, struct error *err)
 	if (!device || mounts_find(is_device, &device) || !mounts_can_see(pid))
 		return MOUNT_HERE;
 	if (!mounts_find_of(pid, is_device, &device)) {
+		if (is_ending(volume, answer))
+			return MOUNT_HERE;
 		explain_detached(answer, device, pid, err);
 		return MOUNT_HIDDEN;
 	}

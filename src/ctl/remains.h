@@ -48,11 +48,11 @@ enum mount_reach {
 };
 
 /*
- * Who can get at the mount of the daemon that gave this answer to peer_status. Hidden is one
- * after umount -l, and one in a mount namespace whose processes have ended. If it is not
- * here, err says so, and how to end it.
+ * Who can get at the mount of the daemon of the volume, which gave this answer to peer_status.
+ * Hidden is one after umount -l, and one in a mount namespace whose processes have ended. If
+ * it is not here, err says so, and how to end it. One that is ending is here.
  */
-enum mount_reach mount_reach(const json_t *answer, struct error *err);
+enum mount_reach mount_reach(const char *volume, const json_t *answer, struct error *err);
 
 /* The number of the daemon's file system; 0: it does not say. */
 dev_t mount_number(const json_t *answer);

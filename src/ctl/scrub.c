@@ -123,6 +123,7 @@ static int look(const struct scrubbing *s, struct volume_scrub *ret, bool *ret_s
 		struct error *err)
 {
 	json_t *answer = NULL;
+	bool unknown;
 	int rc;
 
 	*ret_served = true;
@@ -131,11 +132,13 @@ static int look(const struct scrubbing *s, struct volume_scrub *ret, bool *ret_s
 		return 0;
 	}
 	rc = control_ask(s->path, "status", &answer, err);
-	if (rc == 0)
+	/* A worker that does not serve yet, or not any more, knows no more than the database. */
+	unknown = rc == 0 && json_is_null(json_object_get(answer, "scrub"));
+	if (rc == 0 && !unknown)
 		rc = read_answer(answer, ret, err);
+	*ret_served = rc == 0 && !json_is_true(json_object_get(answer, "ending"));
 	json_decref(answer);
-	*ret_served = rc == 0;
-	return is_no_daemon(rc) ? read_database(s->path, ret, err) : rc;
+	return unknown || is_no_daemon(rc) ? read_database(s->path, ret, err) : rc;
 }
 
 /* ---- telling --------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -80,10 +81,16 @@ static int count_slots(struct status *status)
 	return 0;
 }
 
+/* One that ends meanwhile breaks off its answer: what follows it is what counts. */
 static void ask_daemon(struct status *status)
 {
-	int rc = peer_status(status->path, NULL, &status->daemon, &status->daemon_error);
+	int rc = -EPROTO;
 
+	for (unsigned tries = 0; rc == -EPROTO && tries < 10; tries++) {
+		if (tries)
+			poll(NULL, 0, 50);
+		rc = peer_status(status->path, NULL, &status->daemon, &status->daemon_error);
+	}
 	status->daemon_code = -rc;
 	status->no_daemon = rc == -ENOENT || rc == -ECONNREFUSED;
 }
@@ -252,6 +259,11 @@ static void print_daemon(const struct status *status)
 	}
 	if (!status->daemon) {
 		line("daemon", "%s", status->daemon_error.text);
+		return;
+	}
+	if (daemon_says(status, "ending")) {
+		line("daemon", "process %" PRIu64 ", ending: the volume was unmounted, and is being "
+		     "closed", daemon_number(status, "pid"));
 		return;
 	}
 	line("daemon", "process %" PRIu64 "%s%s%s", daemon_number(status, "pid"),

@@ -1,6 +1,7 @@
 #include "fuse/answer.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,13 +82,15 @@ static int64_t monotonic_ms(void)
 }
 
 void answering_begin(struct answering *a, const struct options *options,
-		     const struct supervision *shared)
+		     const struct supervision *shared, int fuse)
 {
 	a->options = options;
 	a->shared = shared;
+	a->fuse = fuse;
 	a->supervisor = getppid();
 	a->since = monotonic_ms();
 	pthread_mutex_init(&a->lock, NULL);
+	pthread_rwlock_init(&a->use, NULL);
 }
 
 void answering_waits(struct answering *a, const char *line)
@@ -100,6 +103,22 @@ void answering_waits(struct answering *a, const char *line)
 void answering_serves(struct answering *a, struct volume *volume)
 {
 	atomic_store(&a->volume, volume);
+}
+
+void answering_ends(struct answering *a)
+{
+	pthread_rwlock_wrlock(&a->use);
+	atomic_store(&a->volume, NULL);
+	a->ended = true;
+	pthread_rwlock_unlock(&a->use);
+}
+
+/* The kernel lets go of the descriptor before the threads that serve have ended. */
+static bool is_ending(const struct answering *a)
+{
+	struct pollfd fuse = {.fd = a->fuse};
+
+	return a->ended || poll(&fuse, 1, 0) > 0;
 }
 
 #define QUICK_MS 500 /* what a worker takes that has nothing to wait for */
@@ -130,13 +149,13 @@ static json_t *status(struct answering *a)
 
 	if (volume)
 		volume_status(volume, &s);
-	else
+	else if (!a->ended)
 		add_waiting(a, &s.troubles);
 	snprintf(image, sizeof(image), "%s/%s", a->options->mountpoint, IMAGE_NAME);
 	answer = json_pack("{s:b, s:i, s:s, s:s, s:s, s:b, s:b,"
 			 " s:o, s:o, s:s, s:b, s:b, s:b, s:b, s:I, s:b,"
 			 " s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:I, s:b, s:I, s:o, s:s,"
-			 " s:I, s:o}",
+			 " s:I, s:o, s:b}",
 			 "ok", 1, "pid", getppid() == a->supervisor ? (int)a->supervisor : (int)getpid(),
 			 "version", REMAPFS_VERSION, "mountpoint", a->options->mountpoint, "image", image,
 			 "read_only", a->options->read_only, "no_remap", a->options->no_remap,
@@ -158,7 +177,8 @@ static json_t *status(struct answering *a)
 			 "scrub", volume ? scrub_status(volume) : json_null(),
 			 "device", device ? device : "",
 			 "upgrades_refused", (json_int_t)atomic_load(&a->shared->upgrades_refused),
-			 "upgrade_error", text_json(a->shared->upgrade_error));
+			 "upgrade_error", text_json(a->shared->upgrade_error),
+			 "ending", is_ending(a));
 	if (volume)
 		json_object_set_new(answer, "worker_pid", json_integer(getpid()));
 	return answer;
@@ -290,34 +310,53 @@ static json_t *scrub(const struct answering *a, json_t *request)
 
 static json_t *look(void *context, const char *command)
 {
-	return strcmp(command, "status") == 0 ? status(context) : NULL;
+	struct answering *a = context;
+	json_t *answer;
+
+	pthread_rwlock_rdlock(&a->use);
+	answer = strcmp(command, "status") == 0 ? status(a) : NULL;
+	pthread_rwlock_unlock(&a->use);
+	return answer;
 }
 
-static json_t *act(void *context, const char *command, json_t *request)
+static json_t *carry_out(struct answering *a, const char *command, json_t *request)
 {
-	struct answering *a = context;
-
+	if (a->ended)
+		return json_pack("{s:b, s:s}", "ok", 0, "error",
+				 "the volume was unmounted, and is still being closed; try again "
+				 "when 'remapctl status' says that the daemon is not running");
 	if (!atomic_load(&a->volume))
 		return json_pack("{s:b, s:b, s:s}", "ok", 0, "starting", 1, "error",
 				 "the next worker of the mount does not serve yet; see 'remapctl "
 				 "status', and try again");
 	if (strcmp(command, "reload-faults") == 0)
-		return reload_faults(context);
+		return reload_faults(a);
 	if (strcmp(command, "may-add-spare") == 0)
-		return may_add_spare(context);
+		return may_add_spare(a);
 	if (strcmp(command, "add-spare") == 0)
-		return add_spare(context, request);
+		return add_spare(a, request);
 	if (strcmp(command, "retire-spare") == 0)
-		return retire_spare(context, request);
+		return retire_spare(a, request);
 	if (strcmp(command, "mark") == 0)
-		return move_sectors(context, request, volume_mark);
+		return move_sectors(a, request, volume_mark);
 	if (strcmp(command, "mark-lost") == 0)
-		return move_sectors(context, request, volume_mark_lost);
+		return move_sectors(a, request, volume_mark_lost);
 	if (strcmp(command, "unmap") == 0)
-		return move_sectors(context, request, volume_unmap);
+		return move_sectors(a, request, volume_unmap);
 	if (strcmp(command, "scrub") == 0)
-		return scrub(context, request);
+		return scrub(a, request);
 	return NULL;
+}
+
+static json_t *act(void *context, const char *command, json_t *request)
+{
+	struct answering *a = context;
+	json_t *answer;
+
+	pthread_rwlock_rdlock(&a->use);
+	answer = carry_out(a, command, request);
+	pthread_rwlock_unlock(&a->use);
+	return answer;
 }
 
 struct control_handler answers(struct answering *answering)

@@ -81,20 +81,16 @@ static int find_paths(struct program *p, struct error *err)
 					     mountpoint, strerror(errno));
 }
 
-/*
- * Whether the daemon that gave this answer still has its image where it says. err has the
- * line in either case.
- */
-static bool has_image(const json_t *answer, const char *volume, struct error *err)
+/* Whether the daemon that gave this answer has a mount. Then err says how to end it. */
+static bool has_mount(const json_t *answer, const char *volume, struct error *err)
 {
 	const char *image = json_string_value(json_object_get(answer, "image"));
 	struct statfs fs;
 
-	if (mount_reach(answer, err) != MOUNT_HERE) {
+	if (mount_reach(volume, answer, err) != MOUNT_HERE) {
 		error_prefix(err, "volume '%.100s' is mounted already", volume);
-		return false;
+		return true;
 	}
-	err->text[0] = 0;
 	if (!image || statfs(image, &fs) < 0 || fs.f_type != FUSE_SUPER_MAGIC)
 		return false;
 	error_set(err, EBUSY, "volume '%s' is mounted already, as '%s'; unmount it first", volume,
@@ -108,25 +104,22 @@ static int check_not_running(const char *volume, struct error *err)
 	const struct timespec pause = {.tv_nsec = 50 * 1000000};
 	bool mounted = false;
 
-	err->text[0] = 0;
-
 	for (unsigned waited = 0; !mounted && waited < LOCK_WAIT_MS; waited += 50) {
 		json_t *answer = NULL;
 		int rc = peer_status(volume, NULL, &answer, err);
 
 		if (rc == -ETIMEDOUT)
 			return rc;
-		if (rc < 0) {
-			err->text[0] = 0;
-			return 0;
-		}
-		mounted = has_image(answer, volume, err);
+		if (rc < 0)
+			break;
+		mounted = has_mount(answer, volume, err);
 		json_decref(answer);
 		if (!mounted)
 			nanosleep(&pause, NULL);
 	}
-	/* One that is out of sight and does not end has told how to end it. */
-	return mounted || err->text[0] ? -EBUSY : 0;
+	if (!mounted)
+		err->text[0] = 0;
+	return mounted ? -EBUSY : 0;
 }
 
 static bool users_may_allow(void)

@@ -500,7 +500,7 @@ static int child_ended(struct supervisor *s)
 static void end_hidden(struct supervisor *s)
 {
 	log_warning("the mount at '%s' lies under another one, which stays: its disk is served no "
-		    "longer, also to who has it open; unmount both with umount",
+		    "longer, not even to programs that have it open; unmount both with umount",
 		    s->options->mountpoint);
 	s->asked = 2;
 	if (s->worker > 0)
@@ -517,7 +517,8 @@ static void asked_to_end(struct supervisor *s)
 		end_hidden(s);
 	} else if (s->asked++ == 0) {
 		log_notice("unmounting");
-		notify_service("STOPPING=1\nSTATUS=unmounted; waiting for who has disk.img open");
+		notify_service("STOPPING=1\nSTATUS=unmounted; waiting for the programs that have "
+			       "disk.img open");
 		session_unmount_lazily(s->session);
 	} else if (s->worker > 0) {
 		log_notice("ending with files still open");

@@ -241,7 +241,7 @@ static int serve(struct worker *w, struct error *err)
 	/* Before the first thread: some of it is inherited, not shared. */
 	survive(refused, sizeof(refused));
 	confine(w);
-	answering_begin(&w->answering, w->options, w->shared);
+	answering_begin(&w->answering, w->options, w->shared, w->inherited.fuse);
 	rc = open_in_time(w, &ended, err);
 	if (rc < 0) {
 		control_stop(w->control);
@@ -252,9 +252,13 @@ static int serve(struct worker *w, struct error *err)
 	rc = start(w, refused, err);
 	if (rc == 0)
 		ended = session_wait(w->session);
-	control_stop(w->control);
+	/* Whoever asks is answered until everything is flushed; a successor answers itself. */
+	if (rc < 0 || ended != SESSION_GONE)
+		control_stop(STEAL(w->control));
+	answering_ends(&w->answering);
 	session_end(w->session);
 	end = volume_close(w->image.volume);
+	control_stop(w->control);
 	if (end < 0)
 		log_error("the volume did not close in order (%s): see its history",
 			  errno_name(-end));

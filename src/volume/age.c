@@ -175,7 +175,7 @@ int spare_judge_alone(struct store *store, struct spare *spare, struct error *er
 	rc = rc < 0 ? rc : store_each_bad_slots(store, mark_bad, spare);
 	if (rc < 0)
 		error_set(err, -rc, "the map in the database cannot be read (%s); check the disk "
-			  "that it is on, and who holds its lock", errno_name(-rc));
+			  "that it is on, and what holds its lock", errno_name(-rc));
 	else
 		rc = judge_rows(store, map, spare, NULL, &judgement, err);
 	map_free(map);

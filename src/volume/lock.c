@@ -45,7 +45,7 @@ int volume_lock(const char *path, unsigned wait_ms, int *ret_fd, struct error *e
 					 "system with locks", path, strerror(errno));
 		if (waited >= wait_ms)
 			return error_set(err, EBUSY, "volume '%s' is in use by another remapfs; "
-					 "unmount that one first", path);
+					 "unmount that one first, and wait for its end", path);
 		nanosleep(&pause, NULL);
 	}
 	read_ahead(fd);

@@ -91,7 +91,7 @@ static int look_at_rows(struct store *s, struct map **ret, struct error *err)
 				 "'remapctl check', and make it anew with 'remapctl rebuild --force'");
 	if (rc < 0)
 		return error_set(err, -rc, "the map in the database cannot be read (%s); check the disk "
-				 "that it is on, and who holds its lock", errno_name(-rc));
+				 "that it is on, and what holds its lock", errno_name(-rc));
 	return 0;
 }
 

@@ -106,9 +106,9 @@ static int settle_marked(struct marking *m, struct error *err)
 				 "the disk of the database, then unmount and mount it");
 	if (atomic_load(&v->slots_needed))
 		return error_set(err, ENOSPC, "no slot is free on the spares, so the rest stays where "
-				 "it is; add a spare with 'remapctl add-spare', then mark it again");
+				 "it is; add a spare with 'remapctl add-spare', and try again");
 	return error_set(err, -rc, "the move to a spare was not committed, so the rest stays where it "
-			 "is; see 'remapctl status', then mark it again");
+			 "is; see 'remapctl status', and try again");
 }
 
 static int mark_batch(struct marking *m, struct error *err)

@@ -105,7 +105,7 @@ static int record(struct volume *v, const struct store_spare *info, struct spare
 				 "the database", errno_name(-rc), info->id);
 	if (rc < 0)
 		return error_set(err, -rc, "the database does not commit (%s), so no spare was added; "
-				 "free its disk, or end who holds its lock", errno_name(-rc));
+				 "free its disk, or end what holds its lock", errno_name(-rc));
 	return 0;
 }
 

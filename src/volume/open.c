@@ -435,7 +435,7 @@ static int record_wiped_spares(struct volume *v)
 	return rc;
 }
 
-static const char cannot_write[] = "the database cannot be written (%s); end who holds its lock, or "
+static const char cannot_write[] = "the database cannot be written (%s); end what holds its lock, or "
 				   "free the disk it is on";
 
 /* Counts and records the opening; the committer does not run yet. */

@@ -489,7 +489,7 @@ static void tell_spares_full(struct volume *v, const struct settlement *s)
 	atomic_store(&v->slots_found, found);
 	if (atomic_exchange(&v->slots_needed, needed))
 		return;
-	log_error("not enough free slots are left for sector %llu (%llu are needed, %llu are free): "
+	log_error("not enough free slots are left for sector %llu (needed: %llu, free: %llu): "
 		  "writes to bad sectors fail; add a spare with 'remapctl add-spare'",
 		  (unsigned long long)event.sector, (unsigned long long)needed,
 		  (unsigned long long)found);

@@ -33,7 +33,7 @@ static const char no_room[] = "a retiring spare cannot be emptied: no slot is fr
 static const char no_answer[] = "a retiring spare cannot be read; if it is lost for ever, give it "
 				"up with 'remapctl retire-spare --lost'";
 static const char no_commit[] = "a retiring spare cannot be emptied: the move was not committed; "
-				"check the disk of the database and who holds its lock";
+				"check the disk of the database and what holds its lock";
 static const char lost_there[] = "sectors that were lost on a retiring spare have to be written "
 				 "before it can leave (see 'remapctl pending'), or give it up with "
 				 "'remapctl retire-spare --lost'";
@@ -379,7 +379,7 @@ int volume_retire_spare(struct volume *v, spare_id_t id, bool lost, struct error
 		rc = commit_rows(&v->committer, set_state, &l, &uncertain);
 		if (rc < 0)
 			return error_set(err, -rc, "the database does not commit (%s), so spare %u "
-					 "stays%s; free its disk, or end who holds its lock",
+					 "stays%s; free its disk, or end what holds its lock",
 					 errno_name(-rc), id,
 					 uncertain ? " until the next mount" : "");
 	}

@@ -340,7 +340,7 @@ static int begin(struct volume *v, const struct store_scrub *next, enum event_ki
 	rc = record(v, next, &event);
 	if (rc < 0)
 		return error_set(err, -rc, "the database does not commit (%s), so nothing was begun; "
-				 "free its disk, or end who holds its lock", errno_name(-rc));
+				 "free its disk, or end what holds its lock", errno_name(-rc));
 	pthread_mutex_lock(&s->lock);
 	if (kind == EVENT_SCRUB_STARTED) {
 		s->now = *next;
@@ -414,7 +414,7 @@ int volume_scrub_pause(struct volume *v, struct error *err)
 	rc = record(v, &next, &event);
 	if (rc < 0)
 		return error_set(err, -rc, "the database does not commit (%s), so it goes on; free its "
-				 "disk, or end who holds its lock", errno_name(-rc));
+				 "disk, or end what holds its lock", errno_name(-rc));
 	pthread_mutex_lock(&s->lock);
 	s->now.state = SCRUB_PAUSED;
 	pthread_mutex_unlock(&s->lock);

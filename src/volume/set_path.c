@@ -367,7 +367,7 @@ static int record(struct relocation *r)
 		return 0;
 	store_rollback(r->store);
 	return error_set(r->err, -rc, "the database does not commit (%s), so nothing was changed; "
-			 "check its disk, and who holds its lock", errno_name(-rc));
+			 "check its disk, and what holds its lock", errno_name(-rc));
 }
 
 int volume_set_paths(const char *path, const struct path_change *changes, size_t count, bool force,

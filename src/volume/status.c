@@ -75,7 +75,7 @@ static void list_spares(struct volume *v, struct troubles *t)
 	if (silent && !spare_failed(silent))
 		trouble_add(t, VOLUME_FAILED, spare_id(silent), "check what serves it, or if it is lost "
 			    "for ever give it up with 'remapctl retire-spare --lost'", "spare %u "
-			    "'%.150s' has not answered for 5 s: who reads what is on it waits",
+			    "'%.150s' has not answered for 5 s: reads of what is on it wait",
 			    spare_id(silent), spare_path(silent));
 }
 
@@ -104,7 +104,7 @@ static void list_database(const struct volume_status *s, enum store_place place,
 		trouble_add_line(t, VOLUME_FAILED, ON_MAIN, line);
 	}
 	if (s->log_stuck)
-		trouble_add(t, VOLUME_OK, ON_MAIN, "end who reads it all the time, a sqlite3 perhaps",
+		trouble_add(t, VOLUME_OK, ON_MAIN, "end what reads it all the time, perhaps sqlite3",
 			    "the database's log has %llu MiB and cannot shrink", ull(s->log_bytes >> 20));
 }
 

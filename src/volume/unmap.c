@@ -429,7 +429,7 @@ static int not_committed(struct volume *v, const struct change *c, int rc, struc
 		atomic_store(&v->in_doubt, true);
 	if (!refusing)
 		return error_set(err, EIO, "the database does not commit (%s), so the rest stays on "
-				 "the spares; check its disk and who holds its lock, then try again",
+				 "the spares; check its disk and what holds its lock, then try again",
 				 errno_name(-rc));
 	if (c->refused_flush)
 		spare_is(v, refusing, SPARE_FAILING, c->refused_error);

@@ -38,7 +38,7 @@ const char *commit_reason(int error, enum store_place place)
 		       "'remapctl upgrade'";
 	switch (error) {
 	case EBUSY:
-		return "another program holds its lock; end that one, a sqlite3 perhaps";
+		return "another program holds its lock; end that one, perhaps sqlite3";
 	case ENOSPC:
 		return "the disk under it is full; make room";
 	case EEXIST:
@@ -98,8 +98,8 @@ static void tell_log(struct committer *m, bool stuck, uint64_t bytes)
 	if (atomic_exchange(&m->log_stuck, stuck) == stuck)
 		return;
 	snprintf(event.detail, sizeof(event.detail), stuck
-		 ? "the database's log has %llu MiB and cannot shrink: end who reads it all the "
-		   "time, a sqlite3 perhaps"
+		 ? "the database's log has %llu MiB and cannot shrink: end what reads it all the "
+		   "time, perhaps sqlite3"
 		 : "the database's log of %llu MiB could be emptied",
 		 (unsigned long long)(bytes >> 20));
 	if (stuck)

@@ -132,8 +132,11 @@ say "the same map without --lost: what can be read moves, with a doubt"
 copy_make
 bounded remapctl import --format ddrescue "$VOLUME" map >told 2>warned
 grep -q "import the map with --lost" warned || fail "no doubt about a copy: $(cat warned)"
+bounded remapctl import -q --format ddrescue --lost "$VOLUME" map 2>warned
+grep -q "8 of these sectors are on a spare already .*'remapctl unmap'" warned || fail "--lost says: $(cat warned)"
 bounded remapctl unmap -q "$VOLUME"
-bounded remapctl import -q --format ddrescue --lost "$VOLUME" map
+bounded remapctl import -q --format ddrescue --lost "$VOLUME" map 2>warned
+assert_eq "$(cat warned)" "" "a warning after the remedy"
 assert_eq "$(pending_sectors_list)" "$bad" "pending after the remedy"
 
 say "more sectors than there are slots"

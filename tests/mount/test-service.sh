@@ -97,7 +97,7 @@ eval "bounded $(program_of "$loop_unit" ExecStop)" >detach.log 2>&1 || fail "$(c
 say "whoever has disk.img open is waited for, and not when asked again; it ends in order"
 exec 9<"$IMAGE"
 kill "$service"
-wait_for 10 grep -q 'waiting for who' told || fail "$(cat told)"
+wait_for 10 grep -q 'waiting for the programs' told || fail "$(cat told)"
 sleep 0.5
 ! process_ended "$service" || fail "the first SIGTERM did not wait"
 kill "$service"
