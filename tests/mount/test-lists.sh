@@ -133,7 +133,7 @@ copy_make
 bounded remapctl import --format ddrescue "$VOLUME" map >told 2>warned
 grep -q "import the map with --lost" warned || fail "no doubt about a copy: $(cat warned)"
 bounded remapctl import -q --format ddrescue --lost "$VOLUME" map 2>warned
-grep -q "8 of these sectors are on a spare already .*'remapctl unmap'" warned || fail "--lost says: $(cat warned)"
+grep -q "8 of these sectors are on a spare already, .*'remapctl unmap'" warned || fail "--lost says: $(cat warned)"
 bounded remapctl unmap -q "$VOLUME"
 bounded remapctl import -q --format ddrescue --lost "$VOLUME" map 2>warned
 assert_eq "$(cat warned)" "" "a warning after the remedy"
