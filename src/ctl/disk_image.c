@@ -40,6 +40,81 @@ int disk_image_explain(const char *folder, int code, struct error *err)
 	return error_set(err, code, "%.200s: %s; %s", folder, strerror(code), remedy);
 }
 
+/* ---- the way there ------------------------------------------------------------------- */
+
+#define LINKS_MAX 40 /* as the kernel follows */
+
+struct walk {
+	int at;         /* where it is; AT_FDCWD to begin with */
+	unsigned links; /* symbolic links so far */
+	uid_t stranger; /* whose one of them is that is neither root's nor the caller's; or 0 */
+	bool strangers; /* there are links of several */
+};
+
+static int walk(struct walk *w, const char *path);
+
+static void move_to(struct walk *w, int fd)
+{
+	cleanup_close(&w->at);
+	w->at = fd;
+}
+
+static int follow(struct walk *w, int link, uid_t owner)
+{
+	char target[PATH_MAX];
+	ssize_t n = readlinkat(link, "", target, sizeof(target) - 1);
+
+	close(link);
+	if (n < 0 || ++w->links > LINKS_MAX)
+		return -ELOOP;
+	target[n] = 0;
+	if (owner && owner != geteuid()) {
+		w->strangers |= w->stranger && w->stranger != owner;
+		w->stranger = owner;
+	}
+	return walk(w, target);
+}
+
+static int walk(struct walk *w, const char *path)
+{
+	CLEANUP_FREE char *copy = strdup(path);
+	char *rest = copy, *name;
+	int rc = copy ? 0 : -ENOMEM;
+
+	if (rc == 0 && *path == '/')
+		move_to(w, open("/", O_PATH | O_CLOEXEC));
+	while (rc == 0 && (name = strsep(&rest, "/"))) {
+		struct stat st;
+		int fd = *name ? openat(w->at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC) : -1;
+
+		if (!*name)
+			continue;
+		if (fd < 0)
+			rc = -errno;
+		else if (fstat(fd, &st) == 0 && S_ISLNK(st.st_mode))
+			rc = follow(w, fd, st.st_uid);
+		else
+			move_to(w, fd);
+	}
+	return rc;
+}
+
+/* What a stranger's link leads to must be this stranger's, not by chance a mount of root. */
+static int check_way(const struct walk *w, const char *argument, const struct disk_image *image,
+		     struct error *err)
+{
+	dev_t device = image->fd >= 0 ? image->st.st_dev : image->hidden;
+	uid_t owner;
+
+	if (!w->stranger || !device)
+		return 0;
+	if (!w->strangers && mounts_owner(device, &owner) && owner == w->stranger)
+		return 0;
+	return error_set(err, EACCES, "%.200s leads through a link of another user (%u) to a mount that "
+			 "this user did not make; name the mount itself if you mean that", argument,
+			 (unsigned)w->stranger);
+}
+
 /* ---- a folder ------------------------------------------------------------------------ */
 
 /* As the kernel names it; only to be shown. */
@@ -76,10 +151,9 @@ static int open_in(int folder, struct disk_image *image)
 }
 
 /* folder is where a volume is mounted, if it is of remapfs at all. */
-static int find_in_folder(const char *folder, struct disk_image *image, struct error *err)
+static int find_in_folder(const char *folder, int fd, struct disk_image *image, struct error *err)
 {
-	CLEANUP_CLOSE int fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int rc = fd < 0 ? -errno : open_in(fd, image);
+	int rc = open_in(fd, image);
 
 	if (rc == -EMEDIUMTYPE)
 		return error_set(err, EINVAL,
@@ -179,7 +253,9 @@ static int find_by_volume(const char *volume, struct disk_image *image, struct e
 
 int disk_image_find(const char *argument, struct disk_image *ret, struct error *err)
 {
+	struct walk w = {.at = AT_FDCWD};
 	struct stat st;
+	int rc;
 
 	*ret = (struct disk_image){.fd = -1};
 	if (stat(argument, &st) < 0 && errno == ENOENT)
@@ -187,9 +263,15 @@ int disk_image_find(const char *argument, struct disk_image *ret, struct error *
 				 strerror(ENOENT));
 	if (stat(argument, &st) < 0)
 		return disk_image_explain(argument, errno, err);
-	if (S_ISDIR(st.st_mode))
-		return find_in_folder(argument, ret, err);
-	return find_by_volume(argument, ret, err);
+	rc = walk(&w, argument);
+	if (rc < 0)
+		disk_image_explain(argument, -rc, err);
+	else
+		rc = S_ISDIR(st.st_mode) ? find_in_folder(argument, w.at, ret, err)
+					 : find_by_volume(argument, ret, err);
+	rc = rc < 0 ? rc : check_way(&w, argument, ret, err);
+	cleanup_close(&w.at);
+	return rc;
 }
 
 void disk_image_close(struct disk_image *image)

@@ -86,6 +86,19 @@ for mount in "$MNT" "$SCRATCH/elsewhere"; do
     [ -n "$(cat "/sys/block/${R#/dev/}/loop/backing_file")" ] || fail "$command took $R away"
   done
 done
+say "his links to it"
+ln -s "$MNT" "$HIS/to-mount"
+ln -s "$VOLUME" "$HIS/to-volume"
+ln -s "$HIS" "$HIS/to-links"
+chown -h "$STRANGER" "$HIS"/to-*
+for command in attach detach; do
+  for link in to-mount to-mount/ to-volume to-links/to-mount; do
+    must_fail "through a link of another user .$STRANGER. to a mount" bounded remapctl "$command" "$HIS/$link"
+  done
+done
+ln -s mnt own-link
+must_fail "attached already, as $R" bounded remapctl attach own-link
+
 echo "$R" >"$SCRATCH/hidden-loops"
 umount -l "$MNT"
 must_fail "names no mount of its user" bounded remapctl detach "$HIS/v"
