@@ -19,7 +19,7 @@ set(CPACK_DEBIAN_PACKAGE_PRIORITY optional)
 set(CPACK_DEBIAN_PACKAGE_RELEASE 1)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
-# losetup, which remapctl attach runs, is in mount.
+# losetup, which messages name, is in mount.
 set(CPACK_DEBIAN_PACKAGE_DEPENDS mount)
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "fuse3, sqlite3")
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS gddrescue)

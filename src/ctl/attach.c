@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static const char attach_help[] =
     "\n"
@@ -176,6 +177,9 @@ static int find_attached(const char *argument, struct disk_image *image, struct 
 	}
 	if (rc < 0)
 		return rc;
+	/* Without root none can be asked, and none detached: by its path it can be named. */
+	if (image->fd >= 0 && geteuid())
+		return loop_find(image->path, loops, count, err);
 	if (image->fd >= 0)
 		return loop_find_file(image->st.st_dev, image->st.st_ino, loops, count, err);
 	snprintf(image->path, sizeof(image->path), "the disk.img of %.200s", argument);

@@ -257,11 +257,8 @@ int loop_find_file(dev_t file_system, ino_t inode, struct loop **ret, size_t *re
 	for (size_t i = 0; rc == 0 && i < count; i++) {
 		dev_t device = 0;
 		ino_t number = 0;
-		int code = loop_ask(&loops[i], &device, &number);
 
-		if (code == -EACCES)
-			return explain_held(&loops[i], EACCES, err);
-		if (code == 0 && device == file_system && (!inode || number == inode))
+		if (loop_ask(&loops[i], &device, &number) == 0 && device == file_system && (!inode || number == inode))
 			loops[found++] = loops[i];
 	}
 	if (rc < 0)

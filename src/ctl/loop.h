@@ -22,7 +22,8 @@ int loop_find(const char *image, struct loop **ret, size_t *ret_count, struct er
 /*
  * All loop devices whose backing file is called disk.img and is on this file system, and
  * has this inode number unless that is 0. Waits for each disk.img two seconds at most: the
- * daemon that serves it may be stopped. The caller frees *ret.
+ * daemon that serves it may be stopped. Those that this user may not open are left out.
+ * The caller frees *ret.
  */
 int loop_find_file(dev_t file_system, ino_t inode, struct loop **ret, size_t *ret_count,
 		   struct error *err);
