@@ -172,6 +172,56 @@ static void only_the_named_sequence_is_cleared(void **state)
 	spare_close(s);
 }
 
+/* What is written while a flush goes on may not be part of it. */
+static struct spare *flushed;
+static int (*flush_of_device)(struct device *);
+
+static int flush_while_confirmed(struct device *d)
+{
+	int rc = flush_of_device(d);
+
+	MAKE_SURE(spare_confirm(flushed, 2));
+	return rc;
+}
+
+static void a_flush_is_of_what_was_written_before(void **state)
+{
+	struct device *d;
+	const struct device_ops *plain;
+	struct device_ops own;
+
+	(void)state;
+	flushed = open_formatted(&identity);
+	d = &ram->device;
+	plain = d->ops;
+	own = *plain;
+	flush_of_device = plain->flush;
+	own.flush = flush_while_confirmed;
+	MAKE_SURE(spare_confirm(flushed, 1));
+	d->ops = &own;
+	MAKE_SURE(spare_flush(flushed));
+	d->ops = plain;
+	assert_int_equal(spare_confirmed(flushed), 1);
+	MAKE_SURE(spare_flush(flushed));
+	assert_int_equal(spare_confirmed(flushed), 2);
+	spare_close(flushed);
+}
+
+static void the_other_superblock_says_that_all_have_the_stamp(void **state)
+{
+	struct spare *s = open_formatted(&identity);
+	struct spare_copy copy[2];
+
+	(void)state;
+	MAKE_SURE(spare_stamp(s, 9, 5));
+	MAKE_SURE(spare_stamp_other(s, true));
+	MAKE_SURE(spare_inspect(spare_device(s), copy));
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(copy[i].stamp.number, 9);
+	assert_int_equal(copy[0].stamp.everywhere + copy[1].stamp.everywhere, 1);
+	spare_close(s);
+}
+
 /* Asking whether a spare is alive puts back what is there, not what was. */
 static struct spare *shared;
 static atomic_bool asked_enough;
@@ -425,6 +475,8 @@ int main(void)
 		cmocka_unit_test(only_the_named_sequence_is_cleared),
 		cmocka_unit_test(being_asked_does_not_set_it_back),
 		cmocka_unit_test(who_leaves_waits_for_a_second),
+		cmocka_unit_test(a_flush_is_of_what_was_written_before),
+		cmocka_unit_test(the_other_superblock_says_that_all_have_the_stamp),
 		TEST(rounds_confirm_those_before),
 		TEST(a_slot_is_confirmed_before_it_is_overwritten),
 		TEST(all_slots_of_an_extent_are_confirmed),

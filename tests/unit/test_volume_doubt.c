@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,6 +70,83 @@ static void rebuild(void)
 
 	if (volume_rebuild(&o, &result, &err) < 0)
 		fail_msg("%s", err.text);
+}
+
+/* ---- several changes in one commit ---------------------------------------------------- */
+
+static void *move_one(void *context)
+{
+	struct writing *w = context;
+	uint8_t *data = aligned_buffer(512);
+
+	w->rc = volume_write(volume, data, 512, w->start * 512);
+	free(data);
+	return NULL;
+}
+
+static unsigned changes_waiting(void)
+{
+	struct committer *m = &volume->committer;
+	unsigned n = 0;
+
+	pthread_mutex_lock(&m->lock);
+	for (struct change *c = m->waiting; c; c = c->next)
+		n++;
+	pthread_mutex_unlock(&m->lock);
+	return n;
+}
+
+static void keep_an_event(void)
+{
+	const struct event event = {.kind = EVENT_DEVICE_WORKS, .detail = "kept"};
+	struct change change = {0};
+
+	assert_int_equal(change_event(&change, &event), 0);
+	commit_later(&volume->committer, &change);
+}
+
+static void put_row(const char *sql)
+{
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(at("volume"), &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+static uint64_t rows_of(sector_t sector)
+{
+	char query[100];
+
+	snprintf(query, sizeof(query), "SELECT count(*) FROM remap WHERE main_sector = %llu",
+		 (unsigned long long)sector);
+	return ask_number(query);
+}
+
+/* A row in the way of one: that one is not recorded, what was kept and the other one are. */
+static void one_that_cannot_be_recorded_is_alone(void **state)
+{
+	struct writing w[2] = {{.start = 100}, {.start = 200}};
+	pthread_t thread[2];
+
+	(void)state;
+	bad_sectors(100, 1, FAULT_ON_WRITE);
+	bad_sectors(200, 1, FAULT_ON_WRITE);
+	put_row("INSERT INTO remap VALUES (30000, 1, 1, 1, 1, NULL, 'x')");
+	committer_enter(&volume->committer);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, move_one, &w[i]), 0);
+	for (int tries = 0; tries < 500 && changes_waiting() < 2; tries++)
+		pause_ms(20);
+	assert_int_equal(changes_waiting(), 2);
+	keep_an_event();
+	committer_leave(&volume->committer);
+	for (unsigned i = 0; i < 2; i++)
+		pthread_join(thread[i], NULL);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(rows_of(w[i].start), w[i].rc == 0);
+	assert_int_equal((w[0].rc == 0) + (w[1].rc == 0), 1);
+	assert_int_equal(ask_number("SELECT count(*) FROM history WHERE detail = 'kept'"), 1);
 }
 
 /* ---- descriptors that could not be cleared ------------------------------------------- */
@@ -363,6 +441,7 @@ static void a_spare_that_was_left_out_is_not_overwritten(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		PLAIN(one_that_cannot_be_recorded_is_alone),
 		PLAIN(one_that_could_not_be_read_once_is_cleared_later),
 		PLAIN(one_that_stays_holds_back_what_it_would_outlive),
 		SMALL(with_room_elsewhere_a_newer_one_outvotes_it),
