@@ -3,36 +3,34 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "remapfs/cleanup.h"
+#include "remapfs/mountinfo.h"
 
-/* proc_pid_mountinfo(5): number ... - type source options */
-static int take_type(const char *line, unsigned long long mount, char *name)
+struct wanted {
+	unsigned long long id;
+	char *name;
+};
+
+static bool take_type(const struct mount *mount, void *context)
 {
-	const char *type = strstr(line, " - ");
+	const struct wanted *w = context;
 
-	return strtoull(line, NULL, 10) == mount && type && sscanf(type, " - %63s", name) == 1;
+	if (mount->id == w->id)
+		snprintf(w->name, FILE_SYSTEM_NAME, "%s", mount->type);
+	return mount->id == w->id;
 }
 
 const char *file_system_name(const char *path, char *name)
 {
+	struct wanted w = {.name = name};
 	struct statx stx;
-	FILE *mounts = NULL;
-	CLEANUP_FREE char *line = NULL;
-	size_t room = 0;
-	int found = 0;
 
 	if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_MNT_ID, &stx) == 0 &&
 	    stx.stx_mask & STATX_MNT_ID)
-		mounts = fopen("/proc/self/mountinfo", "re");
-	while (mounts && !found && getline(&line, &room, mounts) > 0)
-		found = take_type(line, stx.stx_mnt_id, name);
-	if (mounts)
-		fclose(mounts);
-	if (!found)
+		w.id = stx.stx_mnt_id;
+	if (w.id == 0 || !mounts_find(take_type, &w))
 		strcpy(name, "this file system");
 	return name;
 }

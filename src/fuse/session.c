@@ -72,18 +72,14 @@ static uint64_t mount_at(const char *path)
 	return stx.stx_mnt_id;
 }
 
+static bool has_number(const struct mount *mount, void *number)
+{
+	return mount->id == *(const uint64_t *)number;
+}
+
 static bool is_mounted(uint64_t mount)
 {
-	FILE *file = fopen("/proc/self/mountinfo", "re");
-	CLEANUP_FREE char *line = NULL;
-	size_t size = 0;
-	bool found = false;
-
-	while (file && !found && getline(&line, &size, file) > 0)
-		found = strtoull(line, NULL, 10) == mount;
-	if (file)
-		fclose(file);
-	return found;
+	return mounts_find(has_number, &mount);
 }
 
 /* Otherwise the path leads to something else, which is not ours to unmount. */
