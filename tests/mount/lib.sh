@@ -80,18 +80,24 @@ unmount_below() {
   done
 }
 
+# loop_number DEVICE: of what it is attached to now; counts up with each.
+loop_number() {
+  cat "/sys/block/${1#/dev/}/diskseq"
+}
+
 detach_loops() {
-  local loop file
+  local loop file number
   for loop in /sys/block/loop*/loop; do
     # Asked right before: once detached, it may be another test's.
     file=$(cat "$loop/backing_file") && [ "${file#"$SCRATCH/"}" != "$file" ] || continue
     loop=${loop%/loop}
     timeout -k 2 20 losetup -d "/dev/${loop##*/}"
   done
-  # Those whose mount is out of sight have lost its path: a test notes them.
-  for loop in $(cat "$SCRATCH/hidden-loops" 2>/dev/null); do
-    [ "$(cat "/sys/block/${loop#/dev/}/loop/backing_file")" != /disk.img ] || timeout -k 2 20 losetup -d "$loop"
-  done
+  # Those whose mount is out of sight have lost its path: a test notes them, each with its
+  # number, since another one's may have the same name by now.
+  while read -r loop number; do
+    [ "$(loop_number "$loop")" != "$number" ] || timeout -k 2 20 losetup -d "$loop"
+  done < <(cat "$SCRATCH/hidden-loops" 2>/dev/null)
 }
 
 daemons_ended() {

@@ -14,7 +14,7 @@ ln -s mnt link2
 stand_up() {
   image_mount
   loop_attach
-  echo "$R" >hidden-loops
+  echo "$R $(loop_number "$R")" >hidden-loops
   if [ ! -e made ]; then
     mkfs.ext4 -q "$R"
     inject --sectors 20000-20199 --on write
