@@ -220,7 +220,14 @@ static void it_is_used_again(void **state)
 static void not_if_a_flush_failed(void **state)
 {
 	(void)state;
-	lose_spare(FLUSHES);
+	refuse(0, (struct refusal){'m', WRITES, 10, 11, EIO});
+	assert_written(10, 1, 1);
+	assert_written(10, 1, 2);
+	refuse(1, (struct refusal){'s', FLUSHES, 0, 0, EIO});
+	assert_int_equal(volume_flush(volume), -EIO);
+	refuse(1, (struct refusal){'s', READS, 0, 0, EIO});
+	assert_lost(10, 1);
+	assert_spare_failed();
 	refuse(1, (struct refusal){0});
 	assert_spare_failed();
 }
