@@ -315,7 +315,7 @@ void store_rollback(struct store *);
 /*
  * Whether there was no log (-wal) when this was opened, or none with a commit in it: one
  * that somebody deleted took commits along, one that was copied into the database did
- * not. To be asked before the first commit. Writes what the log holds into the database.
+ * not. To be asked before the first commit.
  */
 bool store_log_lost(struct store *);
 /* What may have been lost with it was found, and is committed. */

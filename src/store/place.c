@@ -49,20 +49,27 @@ enum store_place store_place(const struct store *s)
 	return STORE_IN_PLACE;
 }
 
-/* -1: it cannot be told. */
-static int commits_in_log(struct store *s)
-{
-	int pages = -1;
+/* SQLite's index of the log: https://sqlite.org/walformat.html */
+#define INDEX_BYTES 32768
+#define INDEX_PAGES 4 /* how many pages of whole commits the log has: the word of that number */
 
-	/* In whole commits. */
-	sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_PASSIVE, &pages, NULL);
-	return pages;
+/* A checkpoint would tell as well, but writes to the database. */
+static bool has_commits(struct store *s)
+{
+	void volatile *index = NULL;
+	sqlite3_file *file = NULL;
+
+	if (sqlite3_file_control(s->db, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK ||
+	    !file || !file->pMethods || file->pMethods->iVersion < 2)
+		return false;
+	return file->pMethods->xShmMap(file, 0, INDEX_BYTES, 0, &index) == SQLITE_OK && index &&
+	       ((volatile uint32_t *)index)[INDEX_PAGES] > 0;
 }
 
 bool store_log_lost(struct store *s)
 {
 	if (s->log == LOG_NOT_ASKED)
-		s->log = commits_in_log(s) > 0 ? LOG_HERE : LOG_LOST;
+		s->log = has_commits(s) ? LOG_HERE : LOG_LOST;
 	return s->log == LOG_LOST;
 }
 

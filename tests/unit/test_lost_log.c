@@ -13,6 +13,8 @@
 #include "disrupt.h"
 #include "remapfs/check.h"
 #include "remapfs/spare.h"
+#include "spare/format.h"
+#include "volume/cross.h"
 
 /* ---- a process that dies ------------------------------------------------------------- */
 
@@ -117,6 +119,56 @@ static void a_log_that_is_there_has_it(void **state)
 	open_volume();
 	assert_read(10, 3, 2);
 	assert_int_equal(events("repaired"), 0);
+	assert_clean();
+}
+
+static struct spare_identity spare_identity_now(void)
+{
+	struct file_device_options o = {.role = "spare"};
+	struct spare_identity id;
+	struct device *d;
+
+	assert_int_equal(file_device_open(at("spare1"), &o, &d, NULL), 0);
+	assert_int_equal(spare_probe(d, &id), 0);
+	device_close(d);
+	return id;
+}
+
+/* A whole move of sector 77 to slot 100, of the second life, that was never committed. */
+static void put_move(void)
+{
+	const struct spare_identity id = spare_identity_now();
+	struct descriptor d = {.sector = 77, .sequence = (UINT64_C(2) << SEQUENCE_EPOCH) + 1000};
+	uint8_t raw[DESCRIPTOR_BYTES];
+
+	fill_sectors(77, 1, 9);
+	d.data_sum = spare_data_sum(buffer, 512);
+	put_bytes(at("spare1"), spare_layout(1 * MiB, 512).slots_offset + 100 * 512, buffer, 512);
+	descriptor_encode(raw, &id, 100, &d);
+	put_bytes(at("spare1"), SPARE_BLOCK + 100 * DESCRIPTOR_BYTES, raw, sizeof(raw));
+}
+
+static void what_a_log_that_is_there_lacks_was_never_committed(void **state)
+{
+	(void)state;
+	die_after(move_a_sector);
+	put_move();
+	open_volume();
+	assert_read(77, 1, 0);
+	assert_counts(3, 0);
+	assert_clean();
+}
+
+/* Either is right then. */
+static void what_a_lost_log_lacks_may_have_been(void **state)
+{
+	(void)state;
+	die_after(move_a_sector);
+	put_move();
+	lose_log();
+	open_volume();
+	assert_read(77, 1, 9);
+	assert_counts(4, 0);
 	assert_clean();
 }
 
@@ -295,6 +347,8 @@ int main(void)
 		TEST(a_move_is_found),
 		TEST(an_empty_log_is_as_good_as_none),
 		TEST(a_log_that_is_there_has_it),
+		TEST(what_a_log_that_is_there_lacks_was_never_committed),
+		TEST(what_a_lost_log_lacks_may_have_been),
 		TEST(check_leaves_it_to_the_next_mount),
 		TEST(a_move_from_another_slot_is_found),
 		TEST(a_lost_sector_that_was_written_is_found),
