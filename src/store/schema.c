@@ -11,9 +11,11 @@
  * which run only when somebody selects from them, and the statistics of ANALYZE.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "remapfs/cleanup.h"
 #include "store/schema.h"
 #include "store/statement.h"
 
@@ -36,6 +38,7 @@ static void next(struct objects *o)
 static void begin(struct objects *o, struct store *s)
 {
 	*o = (struct objects){.store = s};
+	store_begin_budget(s);
 	sqlite3_prepare_v2(s->db, query, -1, &o->row, NULL);
 	next(o);
 }
@@ -132,14 +135,42 @@ static int make_ours(int version, struct store **ret, struct error *err)
 	return rc;
 }
 
+/*
+ * The last one that was made. Making it takes longer than all else that opening does, and
+ * who opens one volume opens it again. Used under the lock alone.
+ */
+static struct {
+	pthread_mutex_t lock;
+	struct store *store;
+	int version;
+} model = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static int find_model(int version, struct error *err)
+{
+	struct store *made = NULL;
+	int rc;
+
+	if (model.store && model.version == version)
+		return 0;
+	rc = make_ours(version, &made, err);
+	if (rc < 0) {
+		store_close(made);
+		return rc;
+	}
+	store_close(model.store);
+	model.store = made;
+	model.version = version;
+	return 0;
+}
+
 int store_check_schema(struct store *s, int version, const char *path, struct error *err)
 {
+	HOLD_LOCK(&model.lock);
 	struct objects here = {0}, ours = {0};
-	struct store *model = NULL;
-	int rc = make_ours(version, &model, err);
+	int rc = find_model(version, err);
 
 	if (rc == 0) {
-		begin(&ours, model);
+		begin(&ours, model.store);
 		begin(&here, s);
 		rc = compare_all(&here, &ours, path, err);
 		if (rc < 0 && here.rc < 0)
@@ -149,6 +180,5 @@ int store_check_schema(struct store *s, int version, const char *path, struct er
 	}
 	sqlite3_finalize(here.row);
 	sqlite3_finalize(ours.row);
-	store_close(model);
 	return rc;
 }

@@ -1,6 +1,6 @@
 /*
  * The file of the database, bit by bit: bytes of a valid one are overwritten,
- * inserted or cut off, and a log is laid beside it. Whatever comes of it is
+ * inserted or cut off, and a log, its index or a journal is laid beside it. Whatever comes of it is
  * opened, as the daemon and as remapctl do, and used.
  */
 #include <errno.h>
@@ -116,10 +116,12 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static const char *const beside[] = {"volume-wal", "volume-wal", "volume-journal", "volume-shm"};
 	static struct file f;
 	struct input in = {data, size};
 	const uint8_t *valid = box_database(&f.size);
-	unsigned changes = take_8(&in) % 16;
+	uint8_t first = take_8(&in);
+	unsigned changes = first % 16;
 	struct volume *v;
 	struct box box;
 
@@ -130,7 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	box_reset(&box);
 	put_file(box_path(), f.bytes, f.size);
 	if (in.left)
-		put_file(scratch("volume-wal"), in.at, in.left);
+		put_file(scratch(beside[first >> 4 & 3]), in.at, in.left);
 	look_at();
 	if (box_open(&box, &v) == 0)
 		box_use(v);
