@@ -76,10 +76,17 @@ struct control_handler {
 char *control_folder(const char *volume_path);
 
 /*
- * Listens beside volume_path, replacing a socket that nobody listens on, and
- * serves requests from threads of its own. A client that stalls is dropped
- * after CONTROL_WAIT_MS and delays nobody's I/O.
+ * Makes what a server of volume_path listens with, unless another one listens there.
+ * control_start needs neither socket(2) nor connect(2) then.
  */
+int control_prepare(const char *volume_path, struct control_server **ret, struct error *err);
+/*
+ * Listens beside the volume, replacing a socket that nobody listens on, and
+ * serves requests from threads of its own. A client that stalls is dropped
+ * after CONTROL_WAIT_MS and delays nobody's I/O. No-op if it does already.
+ */
+int control_start(struct control_server *, const struct control_handler *, struct error *err);
+/* Both. */
 int control_serve(const char *volume_path, const struct control_handler *,
 		  struct control_server **ret, struct error *err);
 /* Waits for what is being carried out, and removes the socket. NULL is allowed. */

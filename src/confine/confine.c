@@ -71,17 +71,25 @@ int measure_capabilities(const int *kept, size_t count)
 
 /* ---- the contract --------------------------------------------------------------- */
 
-void confine_calls(void (*told)(long number), char *refused, size_t size)
+/* Nobody of the same user may look into it, nor is its memory left in a file. */
+static int hide_memory(void)
+{
+	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 0;
+}
+
+void confine_calls(void (*told)(long number), int up, char *refused, size_t size)
 {
 	refused[0] = 0;
+	measure_note(refused, size, "PR_SET_DUMPABLE", hide_memory());
 	measure_note(refused, size, "capabilities",
 		     measure_capabilities(of_worker, COUNT(of_worker)));
-	measure_note(refused, size, "seccomp", measure_worker_filter(told));
+	measure_note(refused, size, "seccomp", measure_worker_filter(told, up));
 }
 
 void confine_supervisor(char *refused, size_t size)
 {
 	refused[0] = 0;
+	measure_note(refused, size, "PR_SET_DUMPABLE", hide_memory());
 	if (geteuid() != 0)
 		return;
 	/* The filter first: it takes CAP_SYS_ADMIN, or to forgo new privileges. */

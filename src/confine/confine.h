@@ -16,21 +16,23 @@
  * A system call that the worker's filter does not know ends the process with
  * SIGSYS; before, told(number) is called, in a signal handler.
  *
- * Afterwards the process can start no program and no process, has no socket but
- * Unix ones, maps nothing that can be executed, and has lost all capabilities
- * but those that opening the files of others takes.
+ * Afterwards the process can start no program and no process, makes and connects no
+ * socket, and sends to none by name; it signals itself only, asks devices but does not
+ * command them, makes no file set-user-ID, and maps nothing that can be executed. It has
+ * lost all capabilities but those that opening the files of others takes, and no process
+ * of the same user can look into it, nor dump its core. It may send descriptors through
+ * the socket `up`, which it then cannot close; -1: through none.
  */
-void confine_calls(void (*told)(long number), char *refused, size_t size);
+void confine_calls(void (*told)(long number), int up, char *refused, size_t size);
 
 /*
- * From here on only these files can be opened; what is open stays so. folder:
- * where files may be made and removed (that of the database: SQLite's log, the
- * control socket). files: read and written, not made; those that are missing are
- * left out. In a folder among them sockets may be made and removed. Names are
- * followed now: what is put in their place later is not reached.
+ * From here on only what is in these folders can be opened; what is open stays so.
+ * They are descriptors (O_PATH), so that no name decides what is open. folder: where
+ * files may be made and removed, at any depth (that of the database: SQLite's log, the
+ * control socket). sockets: where sockets may be made and removed, and nothing be
+ * opened; -1: there is none.
  */
-void confine_files(const char *folder, const char *const *files, size_t count, char *refused,
-		   size_t size);
+void confine_files(int folder, int sockets, char *refused, size_t size);
 
 /*
  * For the process that mounts, starts workers, and unmounts. What it may not do,
@@ -38,7 +40,8 @@ void confine_files(const char *folder, const char *const *files, size_t count, c
  * no place in any of them is taken: to reach into other processes, to load
  * modules or programs into the kernel, to mount, to become another user, and the
  * capabilities for that. As root only: a user unmounts through a program that
- * gains rights (fusermount3), and a process that forgoes those cannot start it.
+ * gains rights (fusermount3), and a process that forgoes those cannot start it. That
+ * others of the same user cannot look into it holds for any user.
  */
 void confine_supervisor(char *refused, size_t size);
 

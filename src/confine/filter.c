@@ -12,14 +12,19 @@
  * (audit).
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/dm-ioctl.h>
+#include <linux/fs.h>
+#include <linux/loop.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "confine/measures.h"
@@ -33,17 +38,17 @@ static const char *const used[] = {
 	"fsync", "fallocate", "lseek", "futex", "io_setup", "io_submit", "io_getevents", "io_destroy",
 	"epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait",
 	/* opening, closing, SQLite, the socket */
-	"open", "openat", "openat2", "close", "stat", "lstat", "fstat", "newfstatat", "fstatat64", "statx", "statfs",
+	"close", "stat", "lstat", "fstat", "newfstatat", "fstatat64", "statx", "statfs",
 	"fstatfs", "access", "faccessat", "faccessat2", "readlink", "readlinkat", "getdents",
-	"getdents64", "getcwd", "chdir", "ftruncate", "unlink", "unlinkat", "rename", "renameat",
-	"renameat2", "fchmod", "fchown", "flock", "fcntl", "fadvise64", "ioctl", "dup", "dup2", "dup3",
-	"pipe2", "poll", "ppoll", "eventfd2", "signalfd4", "umask",
-	"connect", "bind", "listen", "accept", "accept4", "getsockopt", "setsockopt", "getsockname",
-	"sendto", "sendmsg", "recvfrom", "recvmsg", "shutdown",
+	"getdents64", "getcwd", "ftruncate", "unlink", "unlinkat", "rename", "renameat",
+	"renameat2", "fchown", "flock", "fadvise64", "pipe2",
+	"poll", "ppoll", "eventfd2", "signalfd4", "umask",
+	"bind", "listen", "accept", "accept4", "getsockopt", "setsockopt", "getsockname", "recvfrom",
+	"recvmsg", "shutdown",
 	/* threads, memory, time, the end */
 	"set_robust_list", "get_robust_list", "rseq", "set_tid_address", "gettid", "getpid", "getppid",
-	"getuid", "geteuid", "getgid", "getegid", "tgkill", "sched_yield", "sched_getaffinity",
-	"ioprio_set", "membarrier", "futex_waitv", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn",
+	"getuid", "geteuid", "getgid", "getegid", "sched_yield", "sched_getaffinity",
+	"membarrier", "futex_waitv", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn",
 	"rt_sigtimedwait", "sigaltstack", "restart_syscall", "brk", "munmap", "mremap", "madvise",
 	"munlock", "munlockall", "nanosleep", "clock_nanosleep", "clock_gettime", "clock_getres",
 	"gettimeofday", "time", "getrandom", "getrusage", "getrlimit", "sysinfo", "uname", "getcpu",
@@ -52,17 +57,52 @@ static const char *const used[] = {
 	"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self",
 };
 
+#define ALL (~0UL)
+#define LOW 0xffffffffUL /* what the kernel looks at in an int */
+#define NAMESPACES (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | \
+		    CLONE_NEWPID | CLONE_NEWNET)
+#define SET_ID (S_ISUID | S_ISGID | S_ISVTX)
+#ifndef F2FS_GET_FEATURES /* SQLite asks, where it was built to */
+#define F2FS_GET_FEATURES _IOR(0xf5, 12, __u32)
+#endif
+
 /* Allowed where (argument & mask) == value. */
-static const struct {
+struct narrow {
 	const char *name;
 	unsigned argument;
 	unsigned long mask, value;
-} narrow[] = {
-	{"socket", 0, ~0UL, AF_UNIX},
+};
+
+static const struct narrow narrow[] = {
+	/* No file that gives others its owner's rights. */
+	{"open", 2, SET_ID, 0},
+	{"openat", 3, SET_ID, 0},
+	{"fchmod", 1, SET_ID, 0},
+	/* On a socket that is connected: none is sent to by name. */
+	{"sendto", 4, ALL, 0},
+	/* Disks and files are asked about. No terminal is typed into. */
+	{"ioctl", 1, LOW, BLKGETSIZE64},
+	{"ioctl", 1, LOW, BLKSSZGET},
+	{"ioctl", 1, LOW, BLKROGET},
+	{"ioctl", 1, LOW, FS_IOC_GETFLAGS},
+	{"ioctl", 1, LOW, LOOP_GET_STATUS64},
+	{"ioctl", 1, LOW, DM_TABLE_STATUS},
+	{"ioctl", 1, LOW, F2FS_GET_FEATURES},
+	{"ioctl", 1, LOW, TCGETS},
+	/* Without F_SETOWN and F_SETSIG, which have the kernel send signals to others. */
+	{"fcntl", 1, LOW, F_GETFD},
+	{"fcntl", 1, LOW, F_SETFD},
+	{"fcntl", 1, LOW, F_GETFL},
+	{"fcntl", 1, LOW, F_SETFL},
+	{"fcntl", 1, LOW, F_DUPFD_CLOEXEC},
+	{"fcntl", 1, LOW, F_GETLK},
+	{"fcntl", 1, LOW, F_SETLK},
+	{"fcntl", 1, LOW, F_OFD_GETLK},
+	{"fcntl", 1, LOW, F_OFD_SETLK},
 	{"mmap", 2, PROT_EXEC, 0},
 	{"mprotect", 2, PROT_EXEC, 0},
 	/* Threads, no processes. */
-	{"clone", 0, CLONE_THREAD, CLONE_THREAD},
+	{"clone", 0, CLONE_THREAD | NAMESPACES, CLONE_THREAD},
 	/* The limits of the C library's threads are asked for, none is set. */
 	{"prlimit64", 2, ~0UL, 0},
 	{"prctl", 0, ~0UL, PR_SET_NAME},
@@ -117,19 +157,35 @@ static int add_list(scmp_filter_ctx filter, uint32_t action, const char *const *
 	return rc;
 }
 
-static int add_narrow(scmp_filter_ctx filter)
+static int add_narrow(scmp_filter_ctx filter, uint32_t action, const struct narrow *rules,
+		      size_t count)
 {
 	int rc = 0;
 
-	for (size_t i = 0; rc == 0 && i < COUNT(narrow); i++) {
-		int number = seccomp_syscall_resolve_name(narrow[i].name);
-		struct scmp_arg_cmp only = SCMP_CMP(narrow[i].argument, SCMP_CMP_MASKED_EQ,
-						    narrow[i].mask, narrow[i].value);
+	for (size_t i = 0; rc == 0 && i < count; i++) {
+		int number = seccomp_syscall_resolve_name(rules[i].name);
+		struct scmp_arg_cmp only = SCMP_CMP(rules[i].argument, SCMP_CMP_MASKED_EQ,
+						    rules[i].mask, rules[i].value);
 
 		if (number != __NR_SCMP_ERROR)
-			rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 1, only);
+			rc = seccomp_rule_add(filter, action, number, 1, only);
 	}
 	return rc;
+}
+
+/* What is known only now. */
+static int add_own(scmp_filter_ctx filter, int up)
+{
+	const struct narrow own[] = {
+		{"tgkill", 0, ALL, (unsigned long)getpid()},
+		/* Which can name a receiver, where no filter sees it: see keep_up. */
+		{"sendmsg", 0, LOW, (unsigned long)up},
+	};
+	int rc = add_narrow(filter, SCMP_ACT_ALLOW, own, COUNT(own) - (up < 0));
+
+	/* Of a thread of its own. */
+	return rc < 0 ? rc : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioprio_set), 2,
+					      SCMP_A0(SCMP_CMP_EQ, 1), SCMP_A1(SCMP_CMP_EQ, 0));
 }
 
 /* Takes the filter over; rc is that of filling it. */
@@ -145,38 +201,53 @@ static int load(scmp_filter_ctx filter, int rc, bool log)
 }
 
 /*
- * clone3 has its flags where a filter cannot see them: the C library then takes
- * clone. That happens for every thread and is no news for the kernel's log, so it is
- * a filter of its own. Of two filters the stricter answer counts.
+ * clone3 and openat2 have flags and mode where a filter cannot see them: their callers
+ * then take clone and open. That happens for every thread and is no news for the
+ * kernel's log, so it is a filter of its own. Of two filters the stricter answer counts.
  */
-static int refuse_clone3(void)
+static int refuse_unseen(void)
 {
-	int clone3 = seccomp_syscall_resolve_name("clone3");
-	scmp_filter_ctx filter = clone3 == __NR_SCMP_ERROR ? NULL : seccomp_init(SCMP_ACT_ALLOW);
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+	int rc;
 
-	if (clone3 == __NR_SCMP_ERROR)
-		return 0;
 	if (!filter)
 		return -ENOMEM;
-	return load(filter, seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), clone3, 0), false);
+	rc = add(filter, SCMP_ACT_ERRNO(ENOSYS), "clone3");
+	rc = rc < 0 ? rc : add(filter, SCMP_ACT_ERRNO(ENOSYS), "openat2");
+	return load(filter, rc, false);
 }
 
-static int fill_worker(scmp_filter_ctx filter)
+/* Its number stays that of the socket to the supervisor. */
+static int keep_up(int up)
+{
+	const struct narrow it = {"close", 0, LOW, (unsigned long)up};
+	scmp_filter_ctx filter = up < 0 ? NULL : seccomp_init(SCMP_ACT_ALLOW);
+
+	if (!filter)
+		return up < 0 ? 0 : -ENOMEM;
+	return load(filter, add_narrow(filter, SCMP_ACT_TRAP, &it, 1), true);
+}
+
+static int fill_worker(scmp_filter_ctx filter, int up)
 {
 	int rc = add_list(filter, SCMP_ACT_ALLOW, used, COUNT(used));
 
 	rc = rc < 0 ? rc : add(filter, SCMP_ACT_ALLOW, "clone3");
-	return rc < 0 ? rc : add_narrow(filter);
+	rc = rc < 0 ? rc : add(filter, SCMP_ACT_ALLOW, "openat2");
+	rc = rc < 0 ? rc : add_narrow(filter, SCMP_ACT_ALLOW, narrow, COUNT(narrow));
+	return rc < 0 ? rc : add_own(filter, up);
 }
 
-int measure_worker_filter(void (*told)(long number))
+int measure_worker_filter(void (*told)(long number), int up)
 {
-	int rc = refuse_clone3();
-	scmp_filter_ctx filter = rc < 0 ? NULL : seccomp_init(SCMP_ACT_TRAP);
+	scmp_filter_ctx filter;
+	int rc = refuse_unseen();
 
+	rc = rc < 0 ? rc : keep_up(up);
+	filter = rc < 0 ? NULL : seccomp_init(SCMP_ACT_TRAP);
 	if (!filter)
 		return rc < 0 ? rc : -ENOMEM;
-	rc = fill_worker(filter);
+	rc = fill_worker(filter, up);
 	return load(filter, rc < 0 ? rc : catch_refusals(told), true);
 }
 

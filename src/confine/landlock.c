@@ -10,13 +10,11 @@
 #include <fcntl.h>
 #include <linux/types.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "remapfs/cleanup.h"
 
-#define MAY_EXECUTE (1ULL << 0)
 #define MAY_WRITE (1ULL << 1)
 #define MAY_READ (1ULL << 2)
 #define MAY_LIST (1ULL << 3)
@@ -28,7 +26,6 @@
 #define MAY_IOCTL (1ULL << 15)    /* ABI 5: of devices */
 
 #define ALL_OF_ABI_1 ((1ULL << 13) - 1)
-#define OF_A_FILE (MAY_EXECUTE | MAY_WRITE | MAY_READ | MAY_TRUNCATE | MAY_IOCTL)
 
 #define TCP_BIND_AND_CONNECT 3       /* ABI 4 */
 #define ABSTRACT_SOCKETS_AND_KILL 3  /* ABI 6: of processes outside */
@@ -76,17 +73,19 @@ static int begin(struct landlock *l)
 	return l->fd < 0 ? -errno : 0;
 }
 
-static int allow(const struct landlock *l, const char *path, __u64 may)
+static int allow(const struct landlock *l, int fd, __u64 may)
+{
+	struct rule rule = {.may = may & l->handled, .parent = fd};
+
+	return syscall(SYS_landlock_add_rule, l->fd, PATH_BENEATH, &rule, 0) < 0 ? -errno : 0;
+}
+
+/* Of the system, not of a volume. What is not there is not opened. */
+static int allow_path(const struct landlock *l, const char *path, __u64 may)
 {
 	CLEANUP_CLOSE int fd = open(path, O_PATH | O_CLOEXEC);
-	struct rule rule = {.may = may & l->handled, .parent = fd};
-	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return 0; /* what is not there is not opened */
-	if (!S_ISDIR(st.st_mode))
-		rule.may &= OF_A_FILE;
-	return syscall(SYS_landlock_add_rule, l->fd, PATH_BENEATH, &rule, 0) < 0 ? -errno : 0;
+	return fd < 0 ? 0 : allow(l, fd, may);
 }
 
 /* What libraries and the engine look at, whichever volume it is. */
@@ -106,18 +105,11 @@ static int allow_the_system(const struct landlock *l)
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < sizeof(paths) / sizeof(paths[0]); i++)
-		rc = allow(l, paths[i].path, paths[i].may);
+		rc = allow_path(l, paths[i].path, paths[i].may);
 	return rc;
 }
 
-static int is_folder(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
-static int restrict_files(const char *folder, const char *const *files, size_t count)
+static int restrict_files(int folder, int sockets)
 {
 	struct landlock l = {.fd = -1};
 	int rc = begin(&l);
@@ -127,10 +119,7 @@ static int restrict_files(const char *folder, const char *const *files, size_t c
 	rc = allow_the_system(&l);
 	rc = rc < 0 ? rc : allow(&l, folder, MAY_READ | MAY_WRITE | MAY_LIST | MAY_REMOVE |
 				 MAY_MAKE_FILE | MAY_MAKE_SOCKET | MAY_TRUNCATE);
-	for (size_t i = 0; rc == 0 && i < count; i++)
-		rc = allow(&l, files[i], is_folder(files[i])
-			   ? MAY_READ | MAY_WRITE | MAY_REMOVE | MAY_MAKE_SOCKET
-			   : MAY_READ | MAY_WRITE | MAY_IOCTL);
+	rc = rc < 0 || sockets < 0 ? rc : allow(&l, sockets, MAY_REMOVE | MAY_MAKE_SOCKET);
 	if (rc == 0 && (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
 			syscall(SYS_landlock_restrict_self, l.fd, 0) < 0))
 		rc = -errno;
@@ -138,9 +127,8 @@ static int restrict_files(const char *folder, const char *const *files, size_t c
 	return rc;
 }
 
-void confine_files(const char *folder, const char *const *files, size_t count, char *refused,
-		   size_t size)
+void confine_files(int folder, int sockets, char *refused, size_t size)
 {
 	refused[0] = 0;
-	measure_note(refused, size, "Landlock", restrict_files(folder, files, count));
+	measure_note(refused, size, "Landlock", restrict_files(folder, sockets));
 }

@@ -11,7 +11,7 @@ void measure_note(char *refused, size_t size, const char *name, int rc);
 int measure_capabilities(const int *kept, size_t count);
 
 /* 0 or a negative errno; the process forgoes new privileges first. */
-int measure_worker_filter(void (*told)(long number));
+int measure_worker_filter(void (*told)(long number), int up);
 int measure_supervisor_filter(void);
 
 #endif

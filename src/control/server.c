@@ -57,6 +57,8 @@ struct order {
 };
 
 struct control_server {
+	char *volume; /* its path */
+	bool started;
 	struct control_handler handler;
 	struct control_address address;
 	int listener;
@@ -457,15 +459,18 @@ static int publish(struct control_server *server, const char *name)
 	return 0;
 }
 
+static int make_listener(struct control_server *server)
+{
+	server->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	/* The mode of a socket that is not bound yet is that of its name later. */
+	return server->listener < 0 || fchmod(server->listener, 0600) < 0 ? -errno : 0;
+}
+
 static int open_listener(struct control_server *server)
 {
 	char name[40];
 	int rc;
 
-	server->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	/* The mode of a socket that is not bound yet is that of its name later. */
-	if (server->listener < 0 || fchmod(server->listener, 0600) < 0)
-		return -errno;
 	snprintf(name, sizeof(name), ".remapfs-%d-%d.sock", getpid(), server->listener);
 	rc = bind_to(server, name);
 	if (rc == -EADDRINUSE) {
@@ -508,6 +513,7 @@ static void release(struct control_server *server)
 	pthread_mutex_destroy(&server->lock);
 	pthread_cond_destroy(&server->work);
 	control_address_release(&server->address);
+	free(server->volume);
 	free(server);
 }
 
@@ -535,26 +541,26 @@ static int explain(const char *volume_path, int code, struct error *err)
 			 volume_path, strerror(code));
 }
 
-static int start(struct control_server *server)
+static int make(struct control_server *server)
 {
 	int rc = check_name_is_free(server);
 
 	if (!rc)
-		rc = open_listener(server);
+		rc = make_listener(server);
 	if (!rc && (server->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
 		rc = -errno;
-	return rc ? rc : start_threads(server);
+	return rc;
 }
 
-int control_serve(const char *volume_path, const struct control_handler *handler,
-		  struct control_server **ret, struct error *err)
+int control_prepare(const char *volume_path, struct control_server **ret, struct error *err)
 {
 	struct control_server *server = calloc(1, sizeof(*server));
 	int rc;
 
-	if (!server)
+	if (!server || !(server->volume = strdup(volume_path))) {
+		free(server);
 		return error_set(err, ENOMEM, "not enough memory; end other programs first");
-	server->handler = *handler;
+	}
 	server->listener = server->wake = -1;
 	pthread_mutex_init(&server->lock, NULL);
 	pthread_cond_init(&server->work, NULL);
@@ -566,7 +572,7 @@ int control_serve(const char *volume_path, const struct control_handler *handler
 		release(server);
 		return rc;
 	}
-	rc = start(server);
+	rc = make(server);
 	if (rc) {
 		release(server);
 		return explain(volume_path, -rc, err);
@@ -575,10 +581,44 @@ int control_serve(const char *volume_path, const struct control_handler *handler
 	return 0;
 }
 
+int control_start(struct control_server *server, const struct control_handler *handler,
+		  struct error *err)
+{
+	int rc;
+
+	if (server->started)
+		return 0;
+	/* Anew, for who tries again: it may be elsewhere by now. */
+	control_address_release(&server->address);
+	rc = control_address_find(server->volume, &server->address, err);
+	if (rc)
+		return rc;
+	server->handler = *handler;
+	rc = open_listener(server);
+	rc = rc ? rc : start_threads(server);
+	server->started = !rc;
+	return rc ? explain(server->volume, -rc, err) : 0;
+}
+
+int control_serve(const char *volume_path, const struct control_handler *handler,
+		  struct control_server **ret, struct error *err)
+{
+	struct control_server *server = NULL;
+	int rc = control_prepare(volume_path, &server, err);
+
+	rc = rc ? rc : control_start(server, handler, err);
+	if (rc)
+		control_stop(server);
+	else
+		*ret = server;
+	return rc;
+}
+
 void control_stop(struct control_server *server)
 {
 	if (!server)
 		return;
-	stop_threads(server, true, true);
+	if (server->started)
+		stop_threads(server, true, true);
 	release(server);
 }

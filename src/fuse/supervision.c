@@ -24,8 +24,8 @@ char *inheritance_write(const struct inheritance *i)
 
 	if (!file)
 		return NULL;
-	fprintf(file, "fuse=%d,shared=%d,volume=%d,ready=%d,up=%d", i->fuse, i->shared, i->volume,
-		i->ready, i->up);
+	fprintf(file, "fuse=%d,shared=%d,volume=%d,folder=%d,ready=%d,up=%d", i->fuse, i->shared,
+		i->volume, i->folder, i->ready, i->up);
 	for (size_t m = 0; m < i->count; m++)
 		if (i->members[m].id == ON_MAIN)
 			fprintf(file, ",main=%d", i->members[m].fd);
@@ -55,7 +55,7 @@ static bool read_one(struct inheritance *i, const char *name, int fd)
 		const char *name;
 		int *fd;
 	} known[] = {{"fuse", &i->fuse}, {"shared", &i->shared}, {"volume", &i->volume},
-		     {"ready", &i->ready}, {"up", &i->up}};
+		     {"folder", &i->folder}, {"ready", &i->ready}, {"up", &i->up}};
 	spare_id_t spare;
 
 	for (size_t k = 0; k < sizeof(known) / sizeof(known[0]); k++)
@@ -68,7 +68,8 @@ static bool read_one(struct inheritance *i, const char *name, int fd)
 
 bool inheritance_read(const char *text, struct inheritance *ret)
 {
-	struct inheritance i = {.fuse = -1, .shared = -1, .volume = -1, .ready = -1, .up = -1};
+	struct inheritance i = {.fuse = -1, .shared = -1, .volume = -1, .folder = -1, .ready = -1,
+				.up = -1};
 	bool good = true;
 	char name[32];
 	int fd, n;
@@ -78,8 +79,8 @@ bool inheritance_read(const char *text, struct inheritance *ret)
 		good = sscanf(text, "%31[a-z0-9]=%d%n", name, &fd, &n) == 2 && fd >= 0 &&
 		       (text[n] == ',' || !text[n]) && read_one(&i, name, fd);
 	}
-	good = good && i.fuse >= 0 && i.shared >= 0 && i.volume >= 0 && i.ready >= 0 &&
-	       i.up >= 0 && i.count && i.members[0].id == ON_MAIN;
+	good = good && i.fuse >= 0 && i.shared >= 0 && i.volume >= 0 && i.folder >= 0 &&
+	       i.ready >= 0 && i.up >= 0 && i.count && i.members[0].id == ON_MAIN;
 	if (good)
 		*ret = i;
 	else

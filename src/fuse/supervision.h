@@ -71,13 +71,14 @@ void supervision_publish(struct supervision *shared, const struct supervision *o
 
 /*
  * Descriptors that a worker is started with, on its command line as a list of NAME=FD:
- * fuse, shared, volume, ready, up, main, and spareN for spare N. A worker leaves those
+ * fuse, shared, volume, folder, ready, up, main, and spareN for spare N. A worker leaves those
  * that it does not know alone, so that others may come to be.
  */
 struct inheritance {
 	int fuse;   /* /dev/fuse, mounted */
 	int shared; /* of struct supervision */
 	int volume; /* holds the lock on the volume */
+	int folder; /* that the volume is in: O_PATH */
 	int ready;  /* a byte goes here once disk.img can be opened */
 	int up;     /* what it has to say of spares: members.h */
 	struct volume_member *members; /* main and spares, open and claimed */

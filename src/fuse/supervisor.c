@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -54,7 +55,7 @@ struct supervisor {
 	int candidate;    /* of an upgrade: the next one is started from this; -1: none */
 	bool trying;      /* the worker is the first one of the candidate */
 	struct supervision own, *shared; /* what the workers shall know; their copy of it */
-	int shared_fd, volume_fd, signals;
+	int shared_fd, volume_fd, folder_fd, signals;
 	struct volume_hold *hold; /* main and spares */
 	struct session *session;
 	void (*ready)(void); /* NULL once called */
@@ -124,7 +125,8 @@ static void exec_worker(const struct supervisor *s, int program, const struct en
 static void exec_worker(const struct supervisor *s, int program, const struct ends *ends, bool probe)
 {
 	struct inheritance fds = {.fuse = session_fd(s->session), .shared = s->shared_fd,
-				  .volume = s->volume_fd, .ready = ends->ready, .up = ends->up};
+				  .volume = s->volume_fd, .folder = s->folder_fd,
+				  .ready = ends->ready, .up = ends->up};
 	CLEANUP_FREE char *list = list_members(s, &fds) ? inheritance_write(&fds) : NULL;
 	const char *const argv[] = {"remapfs", "--worker", list, s->options->debug ? "-d" : "-f", "-o",
 				    s->options->list, probe ? "--probe" : "--", s->options->volume,
@@ -616,6 +618,24 @@ static void confine(const struct options *options)
 			   "container, that allows it", refused);
 }
 
+/* The folder that the locked volume is in, whatever its path leads to later. Or -1. */
+static int open_folder(const char *volume, int volume_fd, struct error *err)
+{
+	const char *slash = strrchr(volume, '/');
+	CLEANUP_FREE char *folder = strndup(volume, (size_t)(slash - volume) + 1);
+	int fd = folder ? open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+	struct stat locked, there;
+
+	if (fd >= 0 && fstat(volume_fd, &locked) == 0 &&
+	    fstatat(fd, slash + 1, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    locked.st_dev == there.st_dev && locked.st_ino == there.st_ino)
+		return fd;
+	error_set(err, ESTALE, "volume '%s' was moved, deleted or replaced; check the path and mount "
+		  "anew", volume);
+	cleanup_close(&fd);
+	return -1;
+}
+
 int supervisor_run(const struct options *options, int volume_fd, void (*ready)(void))
 {
 	CLEANUP_FREE char *program = realpath("/proc/self/exe", NULL);
@@ -633,7 +653,9 @@ int supervisor_run(const struct options *options, int volume_fd, void (*ready)(v
 		log_error("cannot set up: %s; end other programs", strerror(errno));
 		return EXIT_SYSTEM;
 	}
-	if (volume_hold_open(options->volume, options->read_only, LOCK_WAIT_MS, &s.hold, &err) < 0 ||
+	s.folder_fd = open_folder(options->volume, volume_fd, &err);
+	if (s.folder_fd < 0 ||
+	    volume_hold_open(options->volume, options->read_only, LOCK_WAIT_MS, &s.hold, &err) < 0 ||
 	    session_mount(options, &s.own, &s.session, &err) < 0) {
 		log_error("%s", err.text);
 		volume_hold_close(s.hold);

@@ -119,12 +119,12 @@ static void tell_refusal(long number)
 static void confine_to(struct worker *w, char *refused, size_t size)
 {
 	CLEANUP_FREE char *copy = strdup(w->options->volume);
-	const char *folder = copy ? dirname(copy) : "/";
-	CLEANUP_FREE char *sockets = control_folder(w->options->volume);
-	const char *const files[] = {sockets};
+	CLEANUP_FREE char *path = control_folder(w->options->volume);
+	CLEANUP_CLOSE int sockets =
+		path ? open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
 
-	setenv("SQLITE_TMPDIR", folder, 1);
-	confine_files(folder, files, sockets ? 1 : 0, refused, size);
+	setenv("SQLITE_TMPDIR", copy ? dirname(copy) : "/", 1);
+	confine_files(w->inherited.folder, sockets, refused, size);
 }
 
 /* Without it the socket cannot be made, which says why. */
@@ -138,19 +138,18 @@ static void make_control_folder(const struct worker *w)
 
 /*
  * Before the first thread, and before anything of the volume is used. Main and spares
- * are open: nothing but the database is left to be opened.
+ * are open, and the control socket is made: nothing but the database is left to be opened.
  */
 static void confine(struct worker *w)
 {
 	char refused[sizeof(w->unconfined)] = "";
 
-	make_control_folder(w);
 	if (w->options->unconfined)
 		return;
 	to_tell = w->shared;
 	/* Messages name the local time, whose file cannot be opened later. */
 	tzset();
-	confine_calls(tell_refusal, w->unconfined, sizeof(w->unconfined));
+	confine_calls(tell_refusal, w->inherited.up, w->unconfined, sizeof(w->unconfined));
 	confine_to(w, refused, sizeof(refused));
 	if (refused[0]) {
 		size_t used = strlen(w->unconfined);
@@ -178,16 +177,25 @@ static void tell_limits(const struct worker *w, const char *refused)
 			   "container, that allows it", w->unconfined);
 }
 
+/* Users of a successor do not need it. */
+static int or_go_without(const struct worker *w, int rc, const struct error *err)
+{
+	if (rc == 0 || !is_successor(w))
+		return rc;
+	log_warning("%s; until then remapctl gets no answer", err->text);
+	return 0;
+}
+
+static int prepare_control(struct worker *w, struct error *err)
+{
+	return or_go_without(w, control_prepare(w->options->volume, &w->control, err), err);
+}
+
 static int serve_control(struct worker *w, struct error *err)
 {
 	struct control_handler handler = answers(&w->answering);
-	int rc = w->control ? 0 : control_serve(w->options->volume, &handler, &w->control, err);
 
-	if (rc == 0 || !is_successor(w))
-		return rc;
-	/* Its users do not need it. */
-	log_warning("%s; until then remapctl gets no answer", err->text);
-	return 0;
+	return w->control ? or_go_without(w, control_start(w->control, &handler, err), err) : 0;
 }
 
 #define DATABASE_RETRY_MS 1000
@@ -240,6 +248,9 @@ static int serve(struct worker *w, struct error *err)
 
 	/* Before the first thread: some of it is inherited, not shared. */
 	survive(refused, sizeof(refused));
+	make_control_folder(w);
+	if (prepare_control(w, err) < 0)
+		return EXIT_MOUNT;
 	confine(w);
 	answering_begin(&w->answering, w->options, w->shared, w->inherited.fuse);
 	rc = open_in_time(w, &ended, err);

@@ -8,11 +8,15 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <linux/fs.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdbool.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -36,17 +40,31 @@ static void tell(long number)
 		_exit(SETUP_FAILED);
 }
 
+static int main_fd, other_main_fd, up[2], connected[2], listener, terminal;
+
+/* What a worker has open, and the listener of its control socket. */
+static bool open_as_worker(void)
+{
+	main_fd = open(at("elsewhere/main"), O_RDWR | O_CLOEXEC);
+	other_main_fd = open(at("elsewhere/main"), O_RDONLY | O_CLOEXEC);
+	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	return main_fd >= 0 && other_main_fd >= 0 && listener >= 0 && terminal >= 0 &&
+	       socketpair(AF_UNIX, SOCK_SEQPACKET, 0, up) == 0 &&
+	       socketpair(AF_UNIX, SOCK_DGRAM, 0, connected) == 0;
+}
+
 /* As src/fuse/worker.c does: the volume is in the folder, main elsewhere. */
 static void confine_as_worker(void)
 {
-	char folder[512], main_file[512], refused[256];
-	const char *files[] = {main_file, "/nowhere/spare"};
+	int folder = open(at("folder"), O_PATH | O_CLOEXEC);
+	char refused[256];
 
-	snprintf(folder, sizeof(folder), "%s", at("folder"));
-	snprintf(main_file, sizeof(main_file), "%s", at("elsewhere/main"));
-	confine_calls(tell, refused, sizeof(refused));
+	if (!open_as_worker())
+		_exit(SETUP_FAILED);
+	confine_calls(tell, up[1], refused, sizeof(refused));
 	if (!refused[0])
-		confine_files(folder, files, 2, refused, sizeof(refused));
+		confine_files(folder, -1, refused, sizeof(refused));
 	if (refused[0]) {
 		fprintf(stderr, "refused: %s\n", refused);
 		_exit(REFUSED_MEASURES);
@@ -151,6 +169,37 @@ static int cut_main(void)
 	return try_to_open(at("elsewhere/main"), O_RDWR | O_TRUNC);
 }
 
+/* What was opened for reading is not opened anew for writing. */
+static int write_what_it_reads(void)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", other_main_fd);
+	return try_to_open(path, O_RDWR);
+}
+
+static int open_from_what_is_open(void)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d/../../../etc/shadow", other_main_fd);
+	return try_to_open(path, O_RDONLY) == 0 ? 0 : try_to_open("/proc/self/root/etc/shadow", O_RDONLY);
+}
+
+/* Rights of root in files that only root may read. */
+static int open_shadow(void)
+{
+	return try_to_open("/etc/shadow", O_RDONLY);
+}
+
+static int open_memory_of_another(void)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)getppid());
+	return try_to_open(path, O_RDWR);
+}
+
 static int take_out_of_the_folder(void)
 {
 	return rename(at("folder/volume"), at("elsewhere/volume")) < 0 ? errno : 0;
@@ -171,13 +220,17 @@ static void no_other_files(void **state)
 	assert_int_equal(as_worker(make_elsewhere), EACCES);
 	assert_int_equal(as_worker(follow_a_link), EACCES);
 	assert_int_equal(as_worker(remove_elsewhere), EACCES);
+	assert_int_equal(as_worker(write_what_it_reads), EACCES);
+	assert_int_equal(as_worker(open_from_what_is_open), EACCES);
+	assert_int_equal(as_worker(open_shadow), EACCES);
+	assert_int_equal(as_worker(open_memory_of_another), EACCES);
 	assert_true(as_worker(take_out_of_the_folder) == EXDEV ||
 		    as_worker(take_out_of_the_folder) == EACCES);
 	assert_int_equal(access(at("elsewhere/other"), F_OK), 0);
 	assert_int_equal(access(at("folder/volume"), F_OK), 0);
 }
 
-/* Older kernels let main be cut: nothing but remapfs itself stands before that. */
+/* Older kernels let main be cut by its name: only that nobody does stands before that. */
 static void main_is_not_cut(void **state)
 {
 	(void)state;
@@ -236,6 +289,159 @@ static int load_a_module(void)
 	return (int)syscall(SYS_init_module, "", 0, "");
 }
 
+static int make_a_socket(void)
+{
+	return socket(AF_UNIX, SOCK_STREAM, 0);
+}
+
+static int connect_to_a_service(void)
+{
+	const struct sockaddr_un to = {.sun_family = AF_UNIX, .sun_path = "/run/systemd/private"};
+
+	return connect(listener, (const struct sockaddr *)&to, sizeof(to));
+}
+
+/* A datagram needs no connection. */
+static int send_by_name(void)
+{
+	const struct sockaddr_un to = {.sun_family = AF_UNIX, .sun_path = "/run/systemd/notify"};
+
+	return (int)sendto(connected[0], "MAINPID=1", 9, 0, (const struct sockaddr *)&to, sizeof(to));
+}
+
+static int send_message_by_name(void)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX, .sun_path = "/run/systemd/notify"};
+	struct iovec text = {.iov_base = (char[]){"x"}, .iov_len = 1};
+	const struct msghdr message = {.msg_name = &to, .msg_namelen = sizeof(to), .msg_iov = &text,
+				       .msg_iovlen = 1};
+
+	return (int)sendmsg(connected[0], &message, 0);
+}
+
+/* Another socket in the place of the one that messages may be sent through. */
+static int replace_up(void)
+{
+	return dup2(connected[0], up[1]);
+}
+
+static int close_up(void)
+{
+	return close(up[1]);
+}
+
+static int close_up_in_disguise(void)
+{
+	return (int)syscall(SYS_close, 1UL << 32 | (unsigned)up[1]);
+}
+
+static int type_into_the_terminal(void)
+{
+	return ioctl(terminal, TIOCSTI, "x");
+}
+
+static int type_in_disguise(void)
+{
+	return (int)syscall(SYS_ioctl, terminal, 1UL << 32 | TIOCSTI, "x");
+}
+
+static int erase_a_disk(void)
+{
+	const uint64_t all[] = {0, 1 << 20};
+
+	return ioctl(main_fd, BLKDISCARD, all);
+}
+
+static int signal_a_thread_of_another(void)
+{
+	return (int)syscall(SYS_tgkill, getppid(), getppid(), SIGWINCH);
+}
+
+/* The kernel then sends a signal for whoever writes to a pipe. */
+static int have_another_signalled(void)
+{
+	return fcntl(up[0], F_SETOWN, getppid());
+}
+
+static int change_the_signal(void)
+{
+	return fcntl(up[0], F_SETSIG, SIGKILL);
+}
+
+static int dump_again(void)
+{
+	return prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+}
+
+static int queue_io_elsewhere(void)
+{
+	char params[120] = {0};
+
+	return (int)syscall(SYS_io_uring_setup, 1, params);
+}
+
+static int enter_a_user_namespace(void)
+{
+	return (int)syscall(SYS_unshare, CLONE_NEWUSER);
+}
+
+static int clone_into_a_namespace(void)
+{
+	return (int)syscall(SYS_clone, CLONE_THREAD | CLONE_SIGHAND | CLONE_VM | CLONE_NEWNS, 0, 0, 0,
+			    0);
+}
+
+static int read_another_ones_memory(void)
+{
+	char byte;
+	struct iovec here = {&byte, 1}, there = {told_pipe, 1};
+
+	return (int)syscall(SYS_process_vm_readv, getppid(), &here, 1, &there, 1, 0);
+}
+
+static int slow_down_another(void)
+{
+	return (int)syscall(SYS_ioprio_set, 1, getppid(), 3 << 13);
+}
+
+static int make_a_program_of_root(void)
+{
+	int fd = open(at("folder/volume"), O_RDWR | O_CLOEXEC);
+
+	return fchmod(fd, 04755);
+}
+
+static int make_a_new_program_of_root(void)
+{
+	return open(at("folder/new"), O_RDWR | O_CREAT | O_CLOEXEC, 04755);
+}
+
+static void no_way_out_by_an_argument(void **state)
+{
+	(void)state;
+	assert_ends(make_a_socket, SYS_socket);
+	assert_ends(connect_to_a_service, SYS_connect);
+	assert_ends(send_by_name, SYS_sendto);
+	assert_ends(send_message_by_name, SYS_sendmsg);
+	assert_ends(replace_up, SYS_dup2);
+	assert_ends(close_up, SYS_close);
+	assert_ends(close_up_in_disguise, SYS_close);
+	assert_ends(type_into_the_terminal, SYS_ioctl);
+	assert_ends(type_in_disguise, SYS_ioctl);
+	assert_ends(erase_a_disk, SYS_ioctl);
+	assert_ends(signal_a_thread_of_another, SYS_tgkill);
+	assert_ends(have_another_signalled, SYS_fcntl);
+	assert_ends(change_the_signal, SYS_fcntl);
+	assert_ends(dump_again, SYS_prctl);
+	assert_ends(queue_io_elsewhere, SYS_io_uring_setup);
+	assert_ends(enter_a_user_namespace, SYS_unshare);
+	assert_ends(clone_into_a_namespace, SYS_clone);
+	assert_ends(read_another_ones_memory, SYS_process_vm_readv);
+	assert_ends(slow_down_another, SYS_ioprio_set);
+	assert_ends(make_a_program_of_root, SYS_fchmod);
+	assert_ends(make_a_new_program_of_root, SYS_openat);
+}
+
 static void no_programs_and_no_processes(void **state)
 {
 	(void)state;
@@ -255,20 +461,17 @@ static void no_programs_and_no_processes(void **state)
 static void *in_a_thread(void *failed)
 {
 	char byte = 'x';
-	int fd = open(at("elsewhere/main"), O_RDWR | O_CLOEXEC);
 
-	*(int *)failed = fd < 0 || pwrite(fd, &byte, 1, 0) != 1 || fdatasync(fd) < 0;
-	close(fd);
+	*(int *)failed = pwrite(main_fd, &byte, 1, 0) != 1 || fdatasync(main_fd) < 0;
 	return NULL;
 }
 
 static int listen_in_the_folder(void)
 {
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	snprintf(to.sun_path, sizeof(to.sun_path), "%s", at("folder/new.sock"));
-	return fd < 0 || bind(fd, (struct sockaddr *)&to, sizeof(to)) < 0 || listen(fd, 1) < 0 ||
+	return bind(listener, (struct sockaddr *)&to, sizeof(to)) < 0 || listen(listener, 1) < 0 ||
 	       rename(at("folder/new.sock"), at("folder/sock")) < 0;
 }
 
@@ -297,9 +500,19 @@ static int ask_for_clone3(void)
 	return syscall(SYS_clone3, NULL, 0) < 0 ? errno : 0;
 }
 
-static void clone3_is_not_there(void **state)
+static int ask_for_openat2(void)
+{
+	const struct {
+		uint64_t flags, mode, resolve;
+	} how = {O_RDWR | O_CREAT, 04755, 0};
+
+	return syscall(SYS_openat2, AT_FDCWD, at("folder/new"), &how, sizeof(how)) < 0 ? errno : 0;
+}
+
+static void calls_with_unseen_arguments_are_not_there(void **state)
 {
 	(void)state;
+	assert_int_equal(as_worker(ask_for_openat2), ENOSYS);
 	assert_int_equal(as_worker(ask_for_clone3), ENOSYS);
 }
 
@@ -324,7 +537,7 @@ static void confine_calls_alone(void)
 {
 	char refused[256];
 
-	confine_calls(tell, refused, sizeof(refused));
+	confine_calls(tell, -1, refused, sizeof(refused));
 	if (refused[0])
 		_exit(REFUSED_MEASURES);
 }
@@ -373,7 +586,7 @@ static int capabilities_of_supervisor(void)
 	if (had[0].effective & (1U << CAP_SYS_MODULE | 1U << CAP_SYS_PTRACE | 1U << CAP_SETUID |
 				1U << CAP_NET_ADMIN))
 		return 2;
-	return !(had[0].effective & 1U << CAP_SYS_ADMIN);
+	return !(had[0].effective & 1U << CAP_SYS_ADMIN) ? 3 : prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
 }
 
 static int as_supervisor(int (*fn)(void))
@@ -443,8 +656,9 @@ int main(void)
 		TEST(no_other_files),
 		TEST(main_is_not_cut),
 		TEST(no_programs_and_no_processes),
+		TEST(no_way_out_by_an_argument),
 		TEST(what_it_does_goes_on),
-		TEST(clone3_is_not_there),
+		TEST(calls_with_unseen_arguments_are_not_there),
 		TEST(what_a_worker_has_left),
 		TEST(the_supervisor),
 	};

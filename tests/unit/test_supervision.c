@@ -20,14 +20,14 @@
 static void inheritance_comes_back(void **state)
 {
 	struct volume_member members[] = {{ON_MAIN, 8}, {1, 9}, {SPARE_ID_MAX, 10}};
-	const struct inheritance given = {3, 4, 5, 6, 7, members, 3};
+	const struct inheritance given = {3, 4, 5, 6, 7, 11, members, 3};
 	char *text = inheritance_write(&given);
 	struct inheritance seen;
 
 	(void)state;
 	assert_non_null(text);
 	assert_true(inheritance_read(text, &seen));
-	assert_memory_equal(&seen, &given, 5 * sizeof(int));
+	assert_memory_equal(&seen, &given, 6 * sizeof(int));
 	assert_int_equal(seen.count, 3);
 	assert_memory_equal(seen.members, members, sizeof(members));
 	inheritance_clear(&seen);
@@ -40,15 +40,15 @@ static void inheritance_of_another_version(void **state)
 
 	(void)state;
 	/* What is not known is left alone. */
-	assert_true(inheritance_read("fuse=3,later=11,shared=4,volume=5,ready=6,up=7,main=8", &seen));
+	assert_true(inheritance_read("fuse=3,later=12,shared=4,volume=5,folder=11,ready=6,up=7,main=8", &seen));
 	assert_int_equal(seen.count, 1);
 	inheritance_clear(&seen);
 	assert_false(inheritance_read("", &seen));
 	assert_false(inheritance_read("3:4:5:6", &seen));
-	assert_false(inheritance_read("fuse=3,shared=4,volume=5,ready=6,up=7", &seen));
-	assert_false(inheritance_read("fuse=3,shared=4,volume=5,ready=6,main=8", &seen));
-	assert_false(inheritance_read("fuse=-3,shared=4,volume=5,ready=6,up=7,main=8", &seen));
-	assert_false(inheritance_read("fuse=3,shared=4x,volume=5,ready=6,up=7,main=8", &seen));
+	assert_false(inheritance_read("fuse=3,shared=4,volume=5,folder=11,ready=6,up=7", &seen));
+	assert_false(inheritance_read("fuse=3,shared=4,volume=5,folder=11,ready=6,main=8", &seen));
+	assert_false(inheritance_read("fuse=-3,shared=4,volume=5,folder=11,ready=6,up=7,main=8", &seen));
+	assert_false(inheritance_read("fuse=3,shared=4x,volume=5,folder=11,ready=6,up=7,main=8", &seen));
 }
 
 /* ---- one worker at a time ----------------------------------------------------------- */
