@@ -194,6 +194,14 @@ int store_can_create(const char *path, struct error *err)
 
 static const char *const beside[] = {"", "-wal", "-shm", "-journal"};
 
+/* A link that leads nowhere is there. */
+static bool is_there(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0 || errno != ENOENT;
+}
+
 /* A log without its database would be taken for that of the new one. */
 static int refuse_leftovers(const char *path, struct error *err)
 {
@@ -204,7 +212,7 @@ static int refuse_leftovers(const char *path, struct error *err)
 			name = NULL;
 			return error_set(err, ENOMEM, "out of memory; end other programs");
 		}
-		if (access(name, F_OK) == 0)
+		if (is_there(name))
 			return error_set(err, EEXIST, "'%s' is left over from another database; "
 					 "move it away", name);
 	}
@@ -222,7 +230,7 @@ static int set_one_aside(const char *path, const char *suffix, struct error *err
 		to = NULL;
 	if (!from || !to)
 		return error_set(err, ENOMEM, "out of memory; end other programs");
-	if (access(from, F_OK) < 0)
+	if (!is_there(from))
 		return 0;
 	/* link(2) never replaces. */
 	if (link(from, to) < 0 || unlink(from) < 0)
@@ -258,7 +266,7 @@ static int create(const char *path, const struct content *content, bool set_asid
 		return rc;
 	}
 	rc = make(store_vfs(), draft, content, err);
-	if (rc == 0 && (set_aside || access(path, F_OK) < 0))
+	if (rc == 0 && (set_aside || !is_there(path)))
 		rc = set_aside ? set_all_aside(path, err) : refuse_leftovers(path, err);
 	/* link(2), unlike rename(2), never replaces what is there. */
 	if (rc == 0 && link(draft, path) < 0)
@@ -289,7 +297,7 @@ int store_recreate(const char *path, const struct store_volume *volume,
 	const struct content c = {volume, spares, spare_count, fill_rows, context};
 
 	/* A log may lie there although the database is gone. */
-	return create(path, &c, set_aside || access(path, F_OK) < 0, err);
+	return create(path, &c, set_aside || !is_there(path), err);
 }
 
 int store_create_on(const char *vfs, const char *path, const struct store_volume *volume,

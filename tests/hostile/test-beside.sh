@@ -177,3 +177,14 @@ cp --preserve=all "$VOLUME" saved
 as_stranger cp log "$VOLUME-wal"
 as_stranger "$BUILD/remapctl" status "$VOLUME" >said 2>&1 || :
 assert_same "$VOLUME" saved "root's volume after a stranger's status"
+
+say "what is left beside a database that is made anew"
+rm -f "$VOLUME"*
+for suffix in wal shm journal; do
+  as_stranger ln -s "$PWD/precious/none" "$VOLUME-$suffix"
+  bounded remapctl rebuild -q "$VOLUME" --main "$MAIN" --spare "$SPARE" >said 2>&1 || fail "rebuild: $(cat said)"
+  [ -L "$VOLUME.old-$suffix" ] || fail "a link stays beside the database: $(ls shared)"
+  bounded remapctl check "$VOLUME" >said 2>&1 || fail "check: $(cat said)"
+  rm -f "$VOLUME"*
+done
+[ ! -e precious/none ] || fail "made through a link"
