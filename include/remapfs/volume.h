@@ -48,7 +48,7 @@ struct volume_parts {
  * closed. It must stay open for as long as this process uses the database
  * (closing it drops the locks of SQLite as well). The file is read ahead, since
  * opening needs all of it. -EBUSY: another one holds it, and still did after
- * wait_ms; or as open(2). err has the line.
+ * wait_ms; as folder_check; or as open(2). err has the line.
  */
 int volume_lock(const char *path, unsigned wait_ms, int *ret_fd, struct error *err);
 

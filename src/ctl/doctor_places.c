@@ -5,6 +5,7 @@
 
 #include "remapfs/cleanup.h"
 #include "remapfs/container.h"
+#include "remapfs/folder.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -138,6 +139,41 @@ static void look_at_loops(struct doctor *doctor, const struct status *s)
 		doctor_find(doctor, DOCTOR_PASS, "loop-direct", "no loop device is attached");
 }
 
+/* ---- who else can exchange it -------------------------------------------------- */
+
+static void look_at_folder(struct doctor *doctor, const struct status *s)
+{
+	struct error why;
+	enum folder_guard guard = folder_judge(s->path, &why);
+
+	if (guard == FOLDER_GUARDED)
+		doctor_find(doctor, DOCTOR_PASS, "folder",
+			    "nobody else can exchange the volume, or put files beside it");
+	else
+		doctor_find(doctor, guard == FOLDER_OPEN ? DOCTOR_FAIL : DOCTOR_WARN, "folder", "%s",
+			    why.text);
+}
+
+/* Files beside them mean nothing. */
+static void look_at_member_folder(struct doctor *doctor, const char *path)
+{
+	struct error why;
+
+	if (folder_judge(path, &why) == FOLDER_OPEN)
+		doctor_find(doctor, DOCTOR_WARN, "folder", "%s", why.text);
+}
+
+static void look_at_folders(struct doctor *doctor, const struct status *s)
+{
+	look_at_folder(doctor, s);
+	if (!s->store)
+		return;
+	look_at_member_folder(doctor, s->volume->main_path);
+	for (size_t i = 0; i < s->spare_count; i++)
+		if (!spare_has_left(&s->spares[i]))
+			look_at_member_folder(doctor, s->spares[i].path);
+}
+
 /* ---- what lies on the same disk ----------------------------------------------- */
 
 static void compare_database(struct doctor *doctor, const struct status *s,
@@ -197,6 +233,7 @@ void doctor_places(struct doctor *doctor, const struct status *s)
 
 	look_at_state(doctor, s);
 	look_at_daemon(doctor, s);
+	look_at_folders(doctor, s);
 	if (!s->store)
 		return;
 	look_at_main(doctor, s);

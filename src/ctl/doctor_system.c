@@ -2,14 +2,17 @@
 #include "ctl/doctor.h"
 
 #include "remapfs/cleanup.h"
+#include "remapfs/folder.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 
 #define FUSE_CONF "/etc/fuse.conf"
+#define UNITS "/etc/remapfs/*.conf"
 
 static void look_at_fuse(struct doctor *doctor)
 {
@@ -101,10 +104,24 @@ static void look_at_kernel(struct doctor *doctor)
 			    "daemon dies; use Linux 6.9 or later", name.release);
 }
 
+/* The units run as root what these say. */
+static void look_at_units(struct doctor *doctor)
+{
+	glob_t found = {0};
+	struct error why;
+
+	if (glob(UNITS, 0, NULL, &found) == 0)
+		for (size_t i = 0; i < found.gl_pathc; i++)
+			if (folder_judge(found.gl_pathv[i], &why) != FOLDER_GUARDED)
+				doctor_find(doctor, DOCTOR_FAIL, "units", "%s", why.text);
+	globfree(&found);
+}
+
 void doctor_system(struct doctor *doctor)
 {
 	look_at_fuse(doctor);
 	look_at_fusermount(doctor);
 	look_at_conf(doctor);
 	look_at_kernel(doctor);
+	look_at_units(doctor);
 }

@@ -70,7 +70,9 @@ static int find_paths(struct program *p, struct error *err)
 		return error_set(err, ENOTDIR, "cannot mount at '%s': it is not a folder; give one",
 				 mountpoint);
 	p->mountpoint = realpath(mountpoint, NULL);
-	p->volume = realpath(p->options.volume, NULL);
+	/* The kernel may refuse a link that realpath would read by itself. */
+	if (stat(p->options.volume, &st) == 0)
+		p->volume = realpath(p->options.volume, NULL);
 	if (!p->volume)
 		return error_set(err, errno, "cannot open volume '%s': %s; %s", p->options.volume,
 				 strerror(errno), errno == ENOENT

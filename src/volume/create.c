@@ -12,6 +12,7 @@
 #include <uuid/uuid.h>
 
 #include "remapfs/cleanup.h"
+#include "remapfs/folder.h"
 #include "remapfs/parse.h"
 #include "remapfs/spare.h"
 #include "remapfs/store.h"
@@ -181,7 +182,7 @@ static int check_all(struct creation *c)
 		if (!c->spares[i].missing && !c->options->force)
 			rc = content_check(&c->spares[i], c->options->progress,
 					   c->options->context, c->err);
-	return rc;
+	return rc < 0 ? rc : folder_check(c->path, c->err);
 }
 
 /* ---- making ------------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "remapfs/cleanup.h"
+#include "remapfs/folder.h"
 
 #define STEP (128u << 10) /* in one call the kernel reads as little as that ahead */
 
@@ -29,6 +30,7 @@ static void read_ahead(int fd)
 int volume_lock(const char *path, unsigned wait_ms, int *ret_fd, struct error *err)
 {
 	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	int rc;
 
 	if (fd < 0)
 		return error_set(err, errno, "cannot open volume '%s': %s; %s", path,
@@ -48,6 +50,9 @@ int volume_lock(const char *path, unsigned wait_ms, int *ret_fd, struct error *e
 					 "unmount that one first, and wait for its end", path);
 		nanosleep(&pause, NULL);
 	}
+	rc = folder_check(path, err);
+	if (rc < 0)
+		return rc;
 	read_ahead(fd);
 	*ret_fd = fd;
 	fd = -1;

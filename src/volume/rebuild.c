@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "remapfs/cleanup.h"
+#include "remapfs/folder.h"
 #include "remapfs/spare.h"
 #include "remapfs/store.h"
 #include "remapfs/volume.h"
@@ -79,6 +80,7 @@ static int check_path(struct rebuild *r)
 {
 	const char *path = r->options->path;
 	struct stat st;
+	int rc;
 
 	if (r->options->parts)
 		return 0;
@@ -86,7 +88,8 @@ static int check_path(struct rebuild *r)
 		if (errno != ENOENT)
 			return error_set(r->err, errno, "cannot make volume '%s': %s; choose a "
 					 "folder that exists", path, strerror(errno));
-		return store_can_create(path, r->err);
+		rc = folder_check(path, r->err);
+		return rc < 0 ? rc : store_can_create(path, r->err);
 	}
 	if (!r->options->force)
 		return error_set(r->err, EEXIST, "'%s' exists; with --force it is renamed to "

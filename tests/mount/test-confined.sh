@@ -98,6 +98,8 @@ else
   rm "$VOLUME.sock"
 fi
 [ ! -s elsewhere ] || fail "something was written through the link"
+chown -R 0:0 volumes
+chmod 755 volumes
 
 say "unconfined, where asked for"
 image_mount -o unconfined
