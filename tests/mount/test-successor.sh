@@ -160,7 +160,7 @@ noise waiting 8
 remapped=$(sql 'SELECT sum(sectors) FROM remap')
 (BOUND=120 sector_write "$IMAGE" 300 8 <waiting && touch written) &
 writer=$!
-wait_for 2 is_failed 'requests wait' || fail "status says $(cat status.json)"
+wait_for 10 is_failed 'requests wait' || fail "status says $(cat status.json)"
 assert_eq "$(jq .remapped_sectors status.json)" "$remapped" "remapped sectors, of which the worker that waits knows nothing"
 wait_for 10 is_failed 'lock' || fail "status says $(cat status.json)"
 status_of .trouble
