@@ -248,5 +248,5 @@ pairs() {
   for kind; do grep -F ' + ' "$kind.row" || :; done
   say "two volumes: in use | given; create as main, as spare, add-spare, set-path, rebuild, mount"
   for kind; do grep -F ' | ' "$kind.row" || :; done
-  [ -z "$failed" ] || fail "rows$failed: $(for kind in $failed; do grep -Ev ' [+|] ' "$kind.row"; done)"
+  [ -z "$failed" ] || fail "rows$failed: $(for kind in $failed; do grep -Ev ' [+|] ' "$kind.row" || :; done)"
 }
