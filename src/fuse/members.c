@@ -1,6 +1,7 @@
 /*
  * Messages between a worker and its supervisor. They are of one length, so that
- * anything else is none of ours. A spare's descriptor goes along with its message.
+ * anything else is none of ours. A spare's descriptor goes along with its message. Each
+ * has a number, which its answer has as well: one that comes too late is to no question.
  */
 #include "fuse/members.h"
 
@@ -15,16 +16,19 @@
 #include "remapfs/cleanup.h"
 
 #define ANSWER_SECONDS 10
+#define LATE_MAX 16 /* answers that nobody waits for any more */
 
 enum { JOINED = 1, LEFT = 2 };
 
 struct message {
 	uint32_t kind, id;
+	uint64_t number;
 	uint64_t offset, length;
 	char path[PATH_MAX];
 };
 
 struct answer {
+	uint64_t number;
 	int32_t rc;
 	struct error error;
 };
@@ -89,18 +93,34 @@ bool members_serve(int socket, struct volume_hold *hold)
 
 	if (n <= 0)
 		return n < 0 && (errno == EAGAIN || errno == EINTR);
-	if (n == sizeof(m) && memchr(m.path, 0, sizeof(m.path)))
+	if (n == sizeof(m) && memchr(m.path, 0, sizeof(m.path))) {
+		answer.number = m.number;
 		answer.rc = act(hold, &m, fd, &answer.error);
-	else
+	} else {
 		answer.rc = -EPROTO;
+	}
 	send(socket, &answer, sizeof(answer), MSG_DONTWAIT | MSG_NOSIGNAL);
 	return true;
 }
 
 /* ---- the worker's --------------------------------------------------------------------- */
 
+/* false: none came in time. */
+static bool receive(int socket, uint64_t number, struct answer *ret)
+{
+	for (int late = 0; late < LATE_MAX; late++) {
+		if (recv(socket, ret, sizeof(*ret), 0) != sizeof(*ret))
+			return false;
+		if (ret->number == number)
+			return true;
+	}
+	return false;
+}
+
+/* Numbers begin with 1. By one thread at a time. */
 static int ask(int socket, struct message *m, int fd, struct error *err)
 {
+	static uint64_t asked;
 	union control control = {.header = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
 					    .cmsg_len = CMSG_LEN(sizeof(fd))}};
 	struct iovec data = {m, sizeof(*m)};
@@ -112,8 +132,9 @@ static int ask(int socket, struct message *m, int fd, struct error *err)
 		header.msg_control = &control;
 		header.msg_controllen = sizeof(control);
 	}
+	m->number = ++asked;
 	if (sendmsg(socket, &header, MSG_NOSIGNAL) != sizeof(*m) ||
-	    recv(socket, &answer, sizeof(answer), 0) != sizeof(answer))
+	    !receive(socket, m->number, &answer))
 		return error_set(err, EPIPE, "the supervisor of the mount does not answer; mount anew");
 	answer.error.text[sizeof(answer.error.text) - 1] = 0;
 	if (answer.rc < 0)

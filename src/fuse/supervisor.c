@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "confine/confine.h"
+#include "fuse/deaths.h"
 #include "fuse/members.h"
 #include "fuse/notify.h"
 #include "fuse/session.h"
@@ -25,27 +26,7 @@
 #include "remapfs/log.h"
 #include "remapfs/volume.h"
 
-/*
- * Of a death by a fault of ours: it weighs 1, or DEATH_UNBORN if the worker did not get
- * as far as to serve; SECONDS_A_DEATH of service take 1 off. So one that cannot start is
- * given up in about half a minute, one that dies of the same request each time within
- * minutes, and one that dies now and then never.
- *
- * One that was killed (SIGKILL) has no fault, nor has one for which the index of the
- * database's log has no room (SIGBUS, where blocks are smaller than pages). The mount is given up when nobody has
- * served it for UNSERVED_MS, and KILLS_MIN workers in a row were killed before they did.
- *
- * After one that did not serve the next one is started in a moment, which doubles from
- * one to the next.
- */
-#define DEATHS_MAX 200
-#define DEATH_UNBORN 6
-#define SECONDS_A_DEATH 10
-#define UNSERVED_MS (10 * 60 * 1000)
-#define KILLS_MIN 30
-#define PAUSE_MS 100
-#define PAUSE_MAX_MS 1000
-
+#define LAST_WORDS 16  /* what a worker says of spares and does not wait for */
 #define PROBE_MS 10000 /* what a program may take to say that it could be a worker */
 
 struct supervisor {
@@ -67,10 +48,7 @@ struct supervisor {
 	int up_fd;    /* of what it says of spares; -1: it has ended */
 	struct worker_log log;
 	bool serving; /* the worker has told that it serves */
-	int64_t served_since;   /* by this worker */
-	int64_t unserved_since; /* when the last one that served had ended */
-	unsigned unborn;        /* how many since have ended */
-	double deaths;
+	struct deaths deaths;
 	bool handover;  /* was asked for, and is yet to be done */
 	unsigned asked; /* how often to end */
 	int code;       /* to end with when it was asked twice */
@@ -250,39 +228,24 @@ static void give_up(struct supervisor *s, const char *why)
 			  "on");
 }
 
-static unsigned pause_ms(const struct supervisor *s)
-{
-	unsigned pause = PAUSE_MS;
-
-	for (unsigned i = 0; i < s->unborn && pause < PAUSE_MAX_MS; i++)
-		pause *= 2;
-	return s->unborn == 0 ? 0 : pause < PAUSE_MAX_MS ? pause : PAUSE_MAX_MS;
-}
-
 /* One has died, or none could be started: whether it is tried again. */
 static bool may_try_again(struct supervisor *s, bool killed)
 {
 	int64_t now = monotonic_ms();
+	int pause;
 
 	if (!session_can_resend(&s->own)) {
 		give_up(s, "this kernel cannot hand its requests to another one (Linux 6.9 can)");
 		return false;
 	}
-	if (s->serving) {
-		s->deaths -= (double)(now - s->served_since) / 1000 / SECONDS_A_DEATH;
-		s->deaths = s->deaths > 0 ? s->deaths : 0;
-		s->unserved_since = now;
-	}
-	s->unborn = s->serving ? 0 : s->unborn + 1;
-	s->deaths += killed ? 0 : s->serving ? 1 : DEATH_UNBORN;
-	if (s->deaths >= DEATHS_MAX ||
-	    (s->unborn >= KILLS_MIN && now - s->unserved_since >= UNSERVED_MS)) {
+	pause = deaths_note(&s->deaths, s->serving, killed, now);
+	if (pause < 0) {
 		give_up(s, "that happens again and again");
 		return false;
 	}
 	/* What it served is accounted for: the next try may fail without a new worker. */
 	s->serving = false;
-	s->start_at = now + pause_ms(s);
+	s->start_at = now + pause;
 	return true;
 }
 
@@ -336,13 +299,24 @@ static void start_probe(struct supervisor *s)
 	refuse_upgrade(s, "cannot start a process: %s; end other programs", strerror(errno));
 }
 
+/*
+ * The candidate was asked. A worker that only begins to serve, or waits for what it needs, is
+ * let be until it serves: it would not end in order. One that is yet to be started is the
+ * candidate's.
+ */
+static void give_way(struct supervisor *s)
+{
+	if (s->candidate < 0 || s->probe || s->trying || !s->serving || s->worker == 0)
+		return;
+	log_notice("handing over to a new worker");
+	kill(s->worker, SIGTERM);
+}
+
 static void probe_ended(struct supervisor *s, int status)
 {
 	s->probe = 0;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-		log_notice("handing over to a new worker");
-		if (s->worker > 0)
-			kill(s->worker, SIGTERM);
+		give_way(s);
 	} else if (WIFEXITED(status)) {
 		refuse_upgrade(s, "'%.100s' is no program that can go on (it ended with code %d); "
 			       "install one that can, or unmount and mount anew", s->path,
@@ -401,7 +375,7 @@ static int trial_ended(struct supervisor *s, int status)
 /* One that is only beginning to serve is let begin: it would not end in order. */
 static void hand_over(struct supervisor *s)
 {
-	if (!s->handover || s->worker == 0 || !s->serving || s->probe)
+	if (!s->handover || s->worker == 0 || !s->serving || s->probe || s->candidate >= 0)
 		return;
 	s->handover = false;
 	start_probe(s);
@@ -415,7 +389,7 @@ static void worker_ready(struct supervisor *s)
 	/* Before the mount is told to be there: who started it may close the terminal. */
 	worker_log_pass(&s->log);
 	s->serving = read(s->ready_fd, &word, 1) == 1;
-	s->served_since = monotonic_ms();
+	s->deaths.served_since = monotonic_ms();
 	close_channel(&s->ready_fd);
 	if (s->serving && s->ready && s->trial == 0 && s->asked < 2)
 		start_trial(s);
@@ -427,6 +401,7 @@ static void worker_ready(struct supervisor *s)
 		s->candidate = -1;
 		s->trying = false;
 	}
+	give_way(s);
 	hand_over(s);
 }
 
@@ -441,8 +416,8 @@ static int worker_ended(struct supervisor *s, int status)
 	if (s->ready_fd >= 0)
 		worker_ready(s);
 	/* What it said last counts: a row may follow. */
-	if (s->up_fd >= 0)
-		members_serve(s->up_fd, s->hold);
+	for (int i = 0; s->up_fd >= 0 && i < LAST_WORDS && members_serve(s->up_fd, s->hold); i++)
+		;
 	close_channels(s);
 	if (s->asked > 1)
 		return s->code;
@@ -643,7 +618,7 @@ int supervisor_run(const struct options *options, int volume_fd, void (*ready)(v
 			       .program = open("/proc/self/exe", O_RDONLY | O_CLOEXEC),
 			       .candidate = -1, .ready = ready, .ready_fd = -1, .up_fd = -1,
 			       .log = {.fd = -1},
-			       .unserved_since = monotonic_ms()};
+			       .deaths.unserved_since = monotonic_ms()};
 	struct error err = {""};
 	int code = EXIT_MOUNT, rc;
 

@@ -113,11 +113,16 @@ static int record(struct volume *v, const struct store_spare *info, struct spare
 static int hand_up(struct volume *v, const struct store_spare *info, int fd, struct error *err)
 {
 	const struct volume_members *m = v->options.members;
+	int rc;
 
 	if (m && fd < 0)
 		return error_set(err, EBADF, "spare '%s' was not passed on; use 'remapctl add-spare'",
 				 info->path);
-	return m ? m->joined(m->context, info, fd, err) : 0;
+	rc = m ? m->joined(m->context, info, fd, err) : 0;
+	/* It may be taken in yet, by who did not answer in time. */
+	if (rc < 0)
+		has_left(v, info->id);
+	return rc;
 }
 
 void has_left(struct volume *v, spare_id_t id)

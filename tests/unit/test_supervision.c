@@ -1,6 +1,7 @@
 /* src/fuse: supervision.h, members.h, worker_log.h: what supervisor and worker share. */
 #include "fixture.h"
 
+#include "fuse/deaths.h"
 #include "fuse/members.h"
 #include "fuse/supervision.h"
 #include "fuse/worker_log.h"
@@ -8,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -233,6 +235,59 @@ static void a_full_pipe_is_no_reason_to_wait(void **state)
 	close(l.fd);
 }
 
+/* ---- those that die ------------------------------------------------------------------ */
+
+/* How many die, `lives` ms after they began to serve or without (-1), until the mount is given up. */
+static unsigned deaths_until_the_end(int64_t lives, bool killed, int64_t *ret_ms)
+{
+	struct deaths d = {.unserved_since = 1000};
+	int64_t now = 1000;
+	unsigned count = 0;
+	int pause = 0;
+
+	while (pause >= 0 && count < 5000) {
+		now += pause;
+		d.served_since = now;
+		now += lives > 0 ? lives : 0;
+		pause = deaths_note(&d, lives >= 0, killed, now);
+		count++;
+	}
+	*ret_ms = now - 1000;
+	return count;
+}
+
+static void a_worker_that_dies_gets_another_one(void **state)
+{
+	int64_t ms;
+
+	(void)state;
+	/* What cannot start is given up, after a while in which what it lacks may come back. */
+	assert_int_equal(deaths_until_the_end(-1, false, &ms), 34);
+	assert_in_range(ms, 20000, 40000);
+	/* What dies of each request, too; what serves for a while in between is not. */
+	assert_int_equal(deaths_until_the_end(0, false, &ms), 200);
+	assert_int_equal(deaths_until_the_end(10000, false, &ms), 5000);
+	/* Somebody kills them: that is no fault, but when nobody has served for long. */
+	assert_int_equal(deaths_until_the_end(0, true, &ms), 5000);
+	assert_in_range(deaths_until_the_end(-1, true, &ms), 30, 1000);
+	assert_in_range(ms, 10 * 60 * 1000, 10 * 60 * 1000 + 1000);
+}
+
+/* Each unborn one waits longer than the one before, up to a second; one that served begins anew. */
+static void the_next_one_is_not_hurried(void **state)
+{
+	struct deaths d = {0};
+	int last = 0, pause;
+
+	(void)state;
+	for (int i = 0; i < 10; i++, last = pause) {
+		pause = deaths_note(&d, false, true, i);
+		assert_true(pause >= last && pause > 0 && pause <= 1000);
+	}
+	assert_int_equal(last, 1000);
+	assert_int_equal(deaths_note(&d, true, true, 20), 0);
+}
+
 /* ---- spares that join ---------------------------------------------------------------- */
 
 static void only_messages_are_believed(void **state)
@@ -257,6 +312,43 @@ static void only_messages_are_believed(void **state)
 	close(fds[1]);
 }
 
+/* As the supervisor, for one message. */
+static void *serve_one(void *context)
+{
+	struct pollfd asked = {.fd = *(int *)context, .events = POLLIN};
+
+	if (poll(&asked, 1, 20000) == 1)
+		members_serve(asked.fd, NULL);
+	return NULL;
+}
+
+/* Of a spare that was refused, when one that has left is told. */
+static void a_late_answer_is_to_no_question(void **state)
+{
+	const struct timeval soon = {.tv_usec = 50000}, later = {.tv_sec = 20};
+	struct inheritance inherited = {.up = -1};
+	char path[] = "/spare";
+	const struct store_spare main = {.id = ON_MAIN, .path = path}, other = {.id = 1, .path = path};
+	struct error err = {""};
+	pthread_t supervisor;
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(members_socket(fds), 0);
+	inherited.up = fds[1];
+	setsockopt(fds[1], SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof(soon));
+	assert_int_equal(members_joined(&inherited, &other, -1, &err), -EPIPE);
+	assert_true(members_serve(fds[0], NULL));
+	setsockopt(fds[1], SOL_SOCKET, SO_RCVTIMEO, &later, sizeof(later));
+	assert_int_equal(pthread_create(&supervisor, NULL, serve_one, fds), 0);
+	err.text[0] = 0;
+	assert_int_equal(members_joined(&inherited, &main, -1, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "main stays"));
+	assert_int_equal(pthread_join(supervisor, NULL), 0);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
 
 int main(void)
@@ -270,7 +362,10 @@ int main(void)
 		TEST(descriptors_do_not_pile_up),
 		TEST(lines_are_passed_on),
 		TEST(a_full_pipe_is_no_reason_to_wait),
+		TEST(a_worker_that_dies_gets_another_one),
+		TEST(the_next_one_is_not_hurried),
 		TEST(only_messages_are_believed),
+		TEST(a_late_answer_is_to_no_question),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
