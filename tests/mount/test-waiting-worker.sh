@@ -141,7 +141,7 @@ for block in 4096 1024; do
   kill -9 "$(child_of "$supervisor")"
   write_behind 400 on-main
   is_told() {
-    bounded remapctl status "$VOLUME" >text 2>&1 || :
+    BOUND=20 bounded remapctl status "$VOLUME" >text 2>&1 || echo "exit code $?" >>text
     grep -Eq 'requests wait|is full' text
   }
   wait_for 60 is_told || fail "status says $(cat text)"
