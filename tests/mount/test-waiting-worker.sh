@@ -58,6 +58,18 @@ assert_eq "$(daemon_pid)" "$supervisor" "supervisor"
 died=$(status_of .daemon.worker_deaths)
 assert_eq "$died" 6 "deaths"
 
+say "nobody answers between two workers, which status does not wait for"
+kill -STOP "$supervisor"
+before=$(child_of "$supervisor")
+kill -9 "$before"
+wait_for 30 process_ended "$before" || fail "the worker survives"
+code=0
+BOUND=30 bounded remapctl status "$VOLUME" >text 2>&1 || code=$?
+kill -CONT "$supervisor"
+[ "$code" -lt 124 ] && [ -s text ] || fail "status ends with $code and says: $(cat text)"
+wait_for 60 another_serves "$before" || fail "no worker follows"
+died=$((died + 1))
+
 say "a worker is killed at a request, while the database's lock is held"
 write_behind 500 waiting
 # It takes 2 s to fail: when others are answered the worker has it.
