@@ -205,6 +205,12 @@ int file_device_descriptor(const char *path, const struct file_device_options *o
 
 /* The descriptor of one that file_device_open made; it stays the device's. */
 int file_device_fd(const struct device *);
+/*
+ * Those that hold its other claims, the device's as well: so many of them in ret, which
+ * has room for FILE_DEVICE_CLAIMS. A claim lasts as long as a copy of its descriptor is open.
+ */
+#define FILE_DEVICE_CLAIMS 64
+size_t file_device_claims(const struct device *, int *ret);
 
 /* ---- a device that is not written ----------------------------------------- */
 

@@ -106,6 +106,8 @@ void volume_hold_drop(struct volume_hold *, spare_id_t);
 size_t volume_hold_count(const struct volume_hold *);
 /* The descriptor stays the hold's. */
 struct volume_member volume_hold_member(const struct volume_hold *, size_t index);
+/* As file_device_claims of it. */
+size_t volume_hold_claims(const struct volume_hold *, size_t index, int *ret);
 
 struct volume_options {
 	bool read_only;

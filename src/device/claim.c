@@ -237,6 +237,14 @@ int claim_device(const char *path, dev_t device)
 	return 0;
 }
 
+int claim_descriptor(dev_t device)
+{
+	HOLD_LOCK(&holding);
+	size_t i = find_held(device);
+
+	return i < HELD_MAX ? held[i].fd : -1;
+}
+
 void claim_leave(dev_t device)
 {
 	HOLD_LOCK(&holding);

@@ -49,6 +49,8 @@ void claim_release(struct claim *);
  */
 int claim_device(const char *path, dev_t device);
 void claim_leave(dev_t device);
+/* The descriptor that has it, which stays this file's; -1: another remapfs has it. */
+int claim_descriptor(dev_t device);
 
 /*
  * Whether the kernel's claim is held by a remapfs, for other regions, and nothing else

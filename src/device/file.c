@@ -625,3 +625,16 @@ int file_device_fd(const struct device *d)
 {
 	return ((const struct file_device *)d)->fd;
 }
+
+size_t file_device_claims(const struct device *d, int *ret)
+{
+	const struct file_device *f = (const struct file_device *)d;
+	int kernels = f->held ? claim_descriptor(f->held) : -1;
+	size_t count = 0;
+
+	if (kernels >= 0)
+		ret[count++] = kernels;
+	for (size_t i = 0; i < f->claim.count && count < FILE_DEVICE_CLAIMS; i++)
+		ret[count++] = f->claim.fds[i];
+	return count;
+}

@@ -163,5 +163,10 @@ void members_left(void *context, spare_id_t id)
 			close(inherited->members[i].fd);
 			inherited->members[i] = inherited->members[--inherited->count];
 		}
+	for (size_t i = inherited->claim_count; i-- > 0;)
+		if (inherited->claims[i].id == id) {
+			close(inherited->claims[i].fd);
+			inherited->claims[i] = inherited->claims[--inherited->claim_count];
+		}
 	ask(inherited->up, &m, -1, NULL);
 }

@@ -31,21 +31,33 @@ char *inheritance_write(const struct inheritance *i)
 			fprintf(file, ",main=%d", i->members[m].fd);
 		else
 			fprintf(file, ",spare%u=%d", i->members[m].id, i->members[m].fd);
+	for (size_t c = 0; c < i->claim_count; c++)
+		fprintf(file, ",claim%u=%d", i->claims[c].id, i->claims[c].fd);
 	if (fclose(file) == 0)
 		return text;
 	free(text);
 	return NULL;
 }
 
-static bool add_member(struct inheritance *i, spare_id_t id, int fd)
+static bool add_to(struct volume_member **all, size_t *count, spare_id_t id, int fd)
 {
-	struct volume_member *more = reallocarray(i->members, i->count + 1, sizeof(*more));
+	struct volume_member *more = reallocarray(*all, *count + 1, sizeof(*more));
 
 	if (!more)
 		return false;
-	i->members = more;
-	more[i->count++] = (struct volume_member){id, fd};
+	*all = more;
+	more[(*count)++] = (struct volume_member){id, fd};
 	return true;
+}
+
+static bool add_member(struct inheritance *i, spare_id_t id, int fd)
+{
+	return add_to(&i->members, &i->count, id, fd);
+}
+
+bool inheritance_add_claim(struct inheritance *i, spare_id_t id, int fd)
+{
+	return add_to(&i->claims, &i->claim_count, id, fd);
 }
 
 /* One "NAME=FD". */
@@ -63,6 +75,8 @@ static bool read_one(struct inheritance *i, const char *name, int fd)
 			*known[k].fd = fd;
 	if (strcmp(name, "main") == 0)
 		return add_member(i, ON_MAIN, fd);
+	if (sscanf(name, "claim%u", &spare) == 1)
+		return inheritance_add_claim(i, spare, fd);
 	return sscanf(name, "spare%u", &spare) != 1 || add_member(i, spare, fd);
 }
 
@@ -91,8 +105,9 @@ bool inheritance_read(const char *text, struct inheritance *ret)
 void inheritance_clear(struct inheritance *i)
 {
 	free(i->members);
-	i->members = NULL;
-	i->count = 0;
+	free(i->claims);
+	i->members = i->claims = NULL;
+	i->count = i->claim_count = 0;
 }
 
 void inheritance_pass_on(const struct inheritance *i, bool pass_on)
@@ -103,6 +118,8 @@ void inheritance_pass_on(const struct inheritance *i, bool pass_on)
 		fcntl(*fd, F_SETFD, flags);
 	for (size_t m = 0; m < i->count; m++)
 		fcntl(i->members[m].fd, F_SETFD, flags);
+	for (size_t c = 0; c < i->claim_count; c++)
+		fcntl(i->claims[c].fd, F_SETFD, flags);
 }
 
 /* ---- shared memory --------------------------------------------------------------------- */

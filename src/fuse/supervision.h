@@ -71,7 +71,8 @@ void supervision_publish(struct supervision *shared, const struct supervision *o
 
 /*
  * Descriptors that a worker is started with, on its command line as a list of NAME=FD:
- * fuse, shared, volume, folder, ready, up, main, and spareN for spare N. A worker leaves those
+ * fuse, shared, volume, folder, ready, up, main, spareN for spare N, and claimN for each
+ * claim of that (of main: claim0). A worker leaves those
  * that it does not know alone, so that others may come to be.
  */
 struct inheritance {
@@ -83,6 +84,9 @@ struct inheritance {
 	int up;     /* what it has to say of spares: members.h */
 	struct volume_member *members; /* main and spares, open and claimed */
 	size_t count;
+	/* What claims the storage below them: not used, but open as long as a process serves. */
+	struct volume_member *claims;
+	size_t claim_count;
 };
 
 /* The caller frees it. NULL: no memory. */
@@ -90,6 +94,8 @@ char *inheritance_write(const struct inheritance *);
 /* false: not such a list, or one that lacks a name but spares, or no memory. */
 bool inheritance_read(const char *text, struct inheritance *ret);
 void inheritance_clear(struct inheritance *);
+/* false: no memory. */
+bool inheritance_add_claim(struct inheritance *, spare_id_t, int fd);
 /* Whether programs that this process starts have them as well. */
 void inheritance_pass_on(const struct inheritance *, bool pass_on);
 

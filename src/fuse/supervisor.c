@@ -71,6 +71,26 @@ static bool list_members(const struct supervisor *s, struct inheritance *i)
 	return i->members;
 }
 
+/*
+ * In a child, where each gets a copy: members may share a claim. Without memory the claims
+ * end with this process, as before.
+ */
+static void copy_claims(const struct supervisor *s, struct inheritance *i)
+{
+	int fds[FILE_DEVICE_CLAIMS];
+
+	for (size_t m = 0; m < i->count; m++) {
+		size_t count = volume_hold_claims(s->hold, m, fds);
+
+		for (size_t c = 0; c < count; c++) {
+			int copy = fcntl(fds[c], F_DUPFD_CLOEXEC, 0);
+
+			if (copy >= 0)
+				inheritance_add_claim(i, i->members[m].id, copy);
+		}
+	}
+}
+
 static int64_t monotonic_ms(void)
 {
 	struct timespec now;
@@ -105,7 +125,13 @@ static void exec_worker(const struct supervisor *s, int program, const struct en
 	struct inheritance fds = {.fuse = session_fd(s->session), .shared = s->shared_fd,
 				  .volume = s->volume_fd, .folder = s->folder_fd,
 				  .ready = ends->ready, .up = ends->up};
-	CLEANUP_FREE char *list = list_members(s, &fds) ? inheritance_write(&fds) : NULL;
+	bool listed = list_members(s, &fds);
+	CLEANUP_FREE char *list = NULL;
+
+	/* A probe that never ends is killed, and must not hold what it does not use. */
+	if (listed && !probe)
+		copy_claims(s, &fds);
+	list = listed ? inheritance_write(&fds) : NULL;
 	const char *const argv[] = {"remapfs", "--worker", list, s->options->debug ? "-d" : "-f", "-o",
 				    s->options->list, probe ? "--probe" : "--", s->options->volume,
 				    s->options->mountpoint, NULL};
@@ -113,7 +139,6 @@ static void exec_worker(const struct supervisor *s, int program, const struct en
 	if (!list || (!probe && worker_log_enter(ends->log) < 0))
 		_exit(EXIT_SYSTEM);
 	inheritance_pass_on(&fds, true);
-	/* A probe that never ends is killed, and must not hold what it does not use. */
 	if (probe)
 		fcntl(fds.fuse, F_SETFD, FD_CLOEXEC);
 	exec_program(program, argv);

@@ -198,3 +198,8 @@ struct volume_member volume_hold_member(const struct volume_hold *h, size_t i)
 {
 	return (struct volume_member){h->all[i].info.id, file_device_fd(h->all[i].device)};
 }
+
+size_t volume_hold_claims(const struct volume_hold *h, size_t i, int *ret)
+{
+	return file_device_claims(h->all[i].device, ret);
+}

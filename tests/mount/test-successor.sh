@@ -5,7 +5,7 @@
 LIMIT=300
 . "$(dirname "$0")/lib.sh"
 . "$TESTS/workers.sh"
-requires jq flock sqlite3
+requires jq flock sqlite3 perl
 requires_resend
 
 volume_make 16M 256K
@@ -144,7 +144,7 @@ assert_spare_gone
 image_unmount
 bounded umount -l served 2>/dev/null || bounded fusermount3 -u -z served
 
-[ "$(id -u)" = 0 ] && losetup -f >/dev/null 2>&1 || exit 0
+[ "$(id -u)" = 0 ] && command -v sfdisk >/dev/null && losetup -f >/dev/null 2>&1 || exit 0
 say "main, a disk, has become read-only"
 truncate -s 16M disk
 disk=$(losetup -f --show disk)
@@ -164,4 +164,39 @@ sector_read "$IMAGE" 200 8 | cmp - on-main
 blockdev --setrw "$disk"
 assert_eq "$(daemon_pid)" "$supervisor" "supervisor"
 image_unmount
+losetup -d "$disk"
+
+say "the supervisor dies alone: what is in use stays claimed as long as a worker serves"
+truncate -s 64M disk
+printf 'label: gpt\nstart=2048,size=61440\n' | sfdisk -q disk
+disk=$(losetup -f --show disk)
+VOLUME=$SCRATCH/claimed MAIN=$SCRATCH/claimed.img
+bounded remapctl create "$VOLUME" --main "$MAIN,size=16M" --force \
+  --spare "$disk,offset=40M,length=1M" --spare "$disk,offset=44M,length=1M" >create.log 2>&1 ||
+  fail "create: $(cat create.log)"
+image_mount
+supervisor=$(daemon_pid) worker=$(worker_pid)
+is_claimed() {
+  ! perl -MFcntl -e 'sysopen(my $disk, shift, O_RDWR | O_EXCL) or exit 1' "$disk"
+}
+is_claimed || fail "the disk is not claimed"
+bounded remapctl retire-spare --lost "$VOLUME" 2 >retire.log 2>&1 || fail "retire-spare: $(cat retire.log)"
+given_up() {
+  [ "$(events spare_lost)" = 1 ]
+}
+wait_for 30 given_up || fail "the spare is not given up"
+kill -9 "$supervisor"
+wait_for 10 process_ended "$supervisor" || fail "the supervisor survives"
+is_claimed || fail "the disk is not claimed any more"
+must_fail 'in use' bounded remapctl create other --main other.img,size=1M --force \
+  --spare "$disk,offset=40M,length=1M"
+sector_write "$IMAGE" 200 8 <on-main
+sector_read "$IMAGE" 200 8 | cmp - on-main
+kill -9 "$worker"
+wait_for 10 process_ended "$worker" || fail "the worker survives"
+is_free() {
+  ! is_claimed
+}
+wait_for 10 is_free || fail "the disk is claimed by nobody"
+bounded umount -l "$MNT" 2>/dev/null || bounded fusermount3 -u -z "$MNT"
 losetup -d "$disk"

@@ -22,7 +22,8 @@
 static void inheritance_comes_back(void **state)
 {
 	struct volume_member members[] = {{ON_MAIN, 8}, {1, 9}, {SPARE_ID_MAX, 10}};
-	const struct inheritance given = {3, 4, 5, 6, 7, 11, members, 3};
+	struct volume_member claims[] = {{ON_MAIN, 12}, {1, 13}, {1, 14}};
+	const struct inheritance given = {3, 4, 5, 6, 7, 11, members, 3, claims, 3};
 	char *text = inheritance_write(&given);
 	struct inheritance seen;
 
@@ -32,6 +33,8 @@ static void inheritance_comes_back(void **state)
 	assert_memory_equal(&seen, &given, 6 * sizeof(int));
 	assert_int_equal(seen.count, 3);
 	assert_memory_equal(seen.members, members, sizeof(members));
+	assert_int_equal(seen.claim_count, 3);
+	assert_memory_equal(seen.claims, claims, sizeof(claims));
 	inheritance_clear(&seen);
 	free(text);
 }
