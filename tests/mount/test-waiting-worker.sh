@@ -8,12 +8,14 @@ requires jq flock sqlite3
 requires_resend
 
 volume_make 16M 256K
+inject --sectors 700-707 --on write
 inject --sectors 500 --on write --delay 2000 --times 1
 image_mount
 supervisor=$(daemon_pid)
 noise on-main 8
 noise waiting 8
 sector_write "$IMAGE" 200 8 <on-main
+sector_write "$IMAGE" 700 8 <on-main
 
 is_failed() { # REGEX
   [ "$(status_of .state)" = failed ] && status_of .trouble | grep -q "$1"
@@ -86,7 +88,9 @@ sector_read "$IMAGE" 200 8 | cmp - on-main
 lock_database
 before=$(child_of "$supervisor")
 kill -9 "$before"
+remapped=$(sql 'SELECT sum(sectors) FROM remap')
 wait_for 60 is_failed 'requests wait' || fail "status says $(cat status.json)"
+assert_eq "$(jq .remapped_sectors status.json)" "$remapped" "remapped sectors, of which the worker that waits knows nothing"
 wait_for 60 is_failed 'lock' || fail "status says $(cat status.json)"
 status_of .trouble
 write_behind 300 waiting
