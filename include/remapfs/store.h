@@ -24,6 +24,8 @@
 #define STORE_BUSY_MS 5000
 #define STORE_UUID_TEXT 37
 
+#define STORE_APPLICATION_ID 0x524d4653 /* 'RMFS': of the database of a volume */
+
 struct store;
 
 /* What main held in one place: MAIN_PLACE bytes at offset, or fewer where main ends. */

@@ -16,7 +16,6 @@
 #include "store/schema.h"
 #include "store/vfs.h"
 
-#define APPLICATION_ID 0x524d4653 /* 'RMFS', as in schema/1.sql */
 
 /* Durable at COMMIT: in WAL mode only FULL syncs the log each time. */
 static const char setup[] = "PRAGMA journal_mode = WAL;"
@@ -178,7 +177,7 @@ static int find_version(struct store *s, const char *path, struct error *err)
 
 	if (application == -1 && store_errno(s) != -EUCLEAN)
 		return store_explain(s, store_errno(s), path, err);
-	if (application != APPLICATION_ID)
+	if (application != STORE_APPLICATION_ID)
 		return error_set(err, EUCLEAN, "'%s' is not a remapfs volume; give the file that "
 				 "'remapctl create' made, or if this was it, see 'remapctl rebuild "
 				 "--help'", path);

@@ -5,6 +5,7 @@
 #include "volume/content.h"
 
 #include <blkid/blkid.h>
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -17,6 +18,7 @@
 
 #include "remapfs/cleanup.h"
 #include "remapfs/storage.h"
+#include "remapfs/store.h"
 
 #define MIB ((uint64_t)1 << 20)
 #define PIECE MIB
@@ -328,22 +330,53 @@ static int check_spares(struct content *c)
 	return rc < 0 || c->size < BLOCK ? rc : look_at(c, last, BLOCK);
 }
 
+static int tell_use(const char *path, const char *role, const char *what, struct error *err)
+{
+	return error_set(err, EEXIST, "'%s' is %s; use another %s, or --force to overwrite it", path,
+			 what, role);
+}
+
+static int refuse_spare(const char *path, const char *role, int rc,
+			const struct spare_identity *other, struct error *err)
+{
+	char what[UUID_STR_LEN + 32] = "a spare of a newer version";
+
+	if (rc == 0) {
+		int n = snprintf(what, sizeof(what), "a spare of volume ");
+
+		uuid_unparse_lower(other->volume, what + n);
+	}
+	return tell_use(path, role, what, err);
+}
+
+/* A volume's above all: it is a plain file, and nothing else knows it for more. */
+static int check_database(const char *path, const char *role, uint64_t offset, struct error *err)
+{
+	static const char magic[16] = "SQLite format 3";
+	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	unsigned char head[72];
+	uint32_t application;
+
+	if (fd < 0 || pread(fd, head, sizeof(head), (off_t)offset) != sizeof(head) ||
+	    memcmp(head, magic, sizeof(magic)) != 0)
+		return 0;
+	memcpy(&application, head + 68, sizeof(application));
+	return tell_use(path, role, be32toh(application) == STORE_APPLICATION_ID
+			? "the database of a volume" : "an SQLite database", err);
+}
+
 /* The spare that it is, if it is one. */
 static int check_same(struct content *c)
 {
 	struct spare_identity other;
-	char uuid[UUID_STR_LEN] = "(of a newer version)";
 	int rc = spare_probe(c->part->device, &other);
 
 	if (rc == -ENOENT)
-		return 0;
+		return check_database(c->part->path, "spare", c->part->spec->offset, c->err);
 	if (rc < 0 && rc != -EPROTO)
 		return error_set(c->err, -rc, "cannot read spare '%s': %s; use another one",
 				 c->part->path, strerror(-rc));
-	if (rc == 0)
-		uuid_unparse_lower(other.volume, uuid);
-	return error_set(c->err, EEXIST, "'%s' is a spare of volume %s; use another one, or --force "
-			 "to overwrite it", c->part->path, uuid);
+	return refuse_spare(c->part->path, "spare", rc, &other, c->err);
 }
 
 static int check_around(struct content *c, uint64_t length)
@@ -404,4 +437,15 @@ int content_check(struct part *p, bool (*progress)(void *context, const char *wh
 	rc = rc < 0 ? rc : check_around(&c, p->size);
 	finish(&c);
 	return rc;
+}
+
+int content_check_main(const char *path, struct device *device, struct error *err)
+{
+	struct spare_identity other;
+	int rc = spare_probe(device, &other);
+
+	if (rc == 0 || rc == -EPROTO)
+		return refuse_spare(path, "main", rc, &other, err);
+	/* What cannot be read is what main is here for. */
+	return check_database(path, "main", 0, err);
 }

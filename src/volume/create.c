@@ -178,6 +178,8 @@ static int check_all(struct creation *c)
 	for (size_t i = 0; rc == 0 && i < n; i++)
 		rc = part_check_existing(&c->spares[i], c->warning, c->err);
 	rc = rc < 0 ? rc : check_sizes(c);
+	if (rc == 0 && !c->main.missing && !c->options->force)
+		rc = content_check_main(c->main.path, c->main.device, c->err);
 	for (size_t i = 0; rc == 0 && i < n; i++)
 		if (!c->spares[i].missing && !c->options->force)
 			rc = content_check(&c->spares[i], c->options->progress,

@@ -20,11 +20,12 @@
 #include "remapfs/store.h"
 #include "remapfs/volume.h"
 #include "volume/apart.h"
+#include "volume/content.h"
 #include "volume/cross.h"
 #include "volume/identity.h"
 #include "volume/parts.h"
 
-struct part {
+struct source {
 	const struct part_spec *spec;
 	char *path; /* absolute */
 	struct spare *spare;
@@ -48,7 +49,7 @@ struct rebuild {
 	int lock_fd; /* of the database that is set aside */
 	char *main_path;
 	struct device *main;
-	struct part *parts;
+	struct source *parts;
 	struct place *places;
 	size_t place_count, place_room;
 	uint32_t reading; /* the part whose table is being read */
@@ -120,12 +121,14 @@ static int open_main(struct rebuild *r)
 	struct file_device_options o = {.role = "main", .read_only = true};
 	int rc = find(r, "main", r->options->main.path, &r->main_path);
 
-	return rc < 0 ? rc : parts_open_device(r->options->parts, r->main_path, &o, &r->main,
-					      r->err);
+	rc = rc < 0 ? rc : parts_open_device(r->options->parts, r->main_path, &o, &r->main,
+					     r->err);
+	return rc < 0 || r->options->force ? rc
+					   : content_check_main(r->main_path, r->main, r->err);
 }
 
 /* Takes over the device. */
-static int take_spare(struct rebuild *r, struct part *p, struct device *d)
+static int take_spare(struct rebuild *r, struct source *p, struct device *d)
 {
 	bool damaged;
 	int rc = spare_probe(d, &p->id);
@@ -147,7 +150,7 @@ static int take_spare(struct rebuild *r, struct part *p, struct device *d)
 	return 0;
 }
 
-static int open_spare(struct rebuild *r, struct part *p)
+static int open_spare(struct rebuild *r, struct source *p)
 {
 	struct file_device_options o = {.role = "spare", .offset = p->spec->offset,
 					.length = p->spec->length, .whole_blocks = true,
@@ -163,7 +166,7 @@ static int open_spare(struct rebuild *r, struct part *p)
 
 static int by_id(const void *a, const void *b)
 {
-	const struct part *x = a, *y = b;
+	const struct source *x = a, *y = b;
 
 	return x->id.id < y->id.id ? -1 : x->id.id > y->id.id;
 }
@@ -216,9 +219,9 @@ static int check_complete(struct rebuild *r, spare_id_t last)
 }
 
 /* The spare that was written last: each stamp comes with a greater confirmed sequence. */
-static const struct part *last_stamped(const struct rebuild *r)
+static const struct source *last_stamped(const struct rebuild *r)
 {
-	const struct part *last = &r->parts[0];
+	const struct source *last = &r->parts[0];
 
 	for (size_t i = 1; i < r->options->spare_count; i++)
 		if (spare_found(r->parts[i].spare)->confirmed > spare_found(last->spare)->confirmed)
@@ -226,7 +229,7 @@ static const struct part *last_stamped(const struct rebuild *r)
 	return last;
 }
 
-static bool has_stamp(const struct part *p, uint64_t number)
+static bool has_stamp(const struct source *p, uint64_t number)
 {
 	const struct spare_found *f = spare_found(p->spare);
 
@@ -251,13 +254,13 @@ static bool is_everywhere(const struct rebuild *r, uint64_t number)
  */
 static int check_ages(struct rebuild *r)
 {
-	const struct part *last = last_stamped(r);
+	const struct source *last = last_stamped(r);
 	uint64_t number = spare_found(last->spare)->stamp.number;
 
 	if (r->options->partial || !is_everywhere(r, number))
 		return 0;
 	for (size_t i = 0; i < r->options->spare_count; i++) {
-		const struct part *p = &r->parts[i];
+		const struct source *p = &r->parts[i];
 
 		if (p->id.in_use != SPARE_OUTSIDE && !has_stamp(p, number))
 			return error_set(r->err, EBADMSG, "'%s' is an older copy: '%s' was used "
@@ -508,7 +511,7 @@ static int make_database(struct rebuild *r)
 	main_identify(r->main, NULL, &volume.main);
 	uuid_unparse_lower(r->parts[0].id.volume, volume.uuid);
 	for (size_t i = 0; i < n; i++) {
-		const struct part *p = &r->parts[i];
+		const struct source *p = &r->parts[i];
 
 		spares[i] = (struct store_spare){
 			.id = p->id.id,

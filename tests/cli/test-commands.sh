@@ -13,6 +13,9 @@ making() {
     --spare spare2.img,size=256K
   expect create-exists 1 remapctl create v.db --main main.img --spare other.img,size=256K
   expect create-used-spare 1 remapctl create other.db --main main.img --spare spare1.img
+  expect create-spare-is-database 1 remapctl create other.db --main main.img --spare v.db
+  expect create-main-is-spare 1 remapctl create other.db --main spare1.img --spare other.img,size=256K
+  expect create-main-is-database 1 remapctl create other.db --main v.db --spare other.img,size=256K
   expect create-small-spare 1 remapctl create other.db --main main.img --spare other.img,size=16K
   expect create-no-main 2 remapctl create other.db --spare other.img,size=256K
   expect create-no-size 1 remapctl create other.db --main nowhere.img --spare other.img,size=256K
