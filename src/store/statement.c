@@ -44,7 +44,7 @@ static const char *const sql[SQL_COUNT] = {
 			     " slots, stamp, stamped, confirmed)"
 			     " VALUES (?, ?, " NOW ", ?, ?, ?, ?, ?, ?, ?)",
 	[SQL_SPARE_READ] = "SELECT id, uuid, path, \"offset\", length, slots, state, stamp,"
-			   " next_stamp, stamped, confirmed FROM spare ORDER BY id",
+			   " next_stamp, stamped, confirmed FROM spare WHERE id > ?1 ORDER BY id",
 	[SQL_SPARE_STATE] = "UPDATE spare SET state = ?2 WHERE id = ?1",
 	[SQL_SPARE_PATH] = "UPDATE spare SET path = ?2 WHERE id = ?1",
 	[SQL_SPARE_STAMP] = "UPDATE spare SET stamp = ?2, next_stamp = ?3, stamped = ?4 WHERE id = ?1",

@@ -82,6 +82,7 @@ struct store {
 	struct store_volume volume;
 	struct store_spare *spares;
 	size_t spare_count;
+	struct store_spare joined; /* since then, the one asked for last; without its path */
 	char damage[96]; /* what a row has that it cannot have; "": nothing was seen */
 	uint64_t steps;  /* of SQLite's machine, by the thousand, in this statement: see budget.c */
 	uint64_t budget; /* most of them, as last computed */
@@ -151,8 +152,11 @@ int store_check_schema(struct store *, int version, const char *path, struct err
 /* Brings the schema from its version to the newest, in one transaction. */
 int store_migrate(struct store *, int version, struct error *err);
 
-/* The spare of that id among those of store_spares(); NULL: it is none of them. */
-const struct store_spare *store_spare_of(const struct store *, spare_id_t);
+/*
+ * The spare of that id, one that joined since the opening too: as it was when it was first
+ * asked for, until the next call. NULL: there is none.
+ */
+const struct store_spare *store_spare_of(struct store *, spare_id_t);
 
 /* Copies what is known of main into the store. */
 int store_read_identity(struct store *);

@@ -487,7 +487,7 @@ static int read_spare(struct store *s, sqlite3_stmt *at, spare_id_t after,
 
 static int read_spares(struct store *s)
 {
-	sqlite3_stmt *row = store_statement(s, SQL_SPARE_READ);
+	sqlite3_stmt *row = store_bind(s, SQL_SPARE_READ, "i", (int64_t)ON_MAIN);
 	spare_id_t last = ON_MAIN;
 	int rc;
 
@@ -508,7 +508,24 @@ static int read_spares(struct store *s)
 	return rc;
 }
 
-const struct store_spare *store_spare_of(const struct store *s, spare_id_t id)
+static bool find_joined(struct store *s, spare_id_t id)
+{
+	sqlite3_stmt *row;
+
+	if (s->joined.id == id)
+		return true;
+	row = store_bind(s, SQL_SPARE_READ, "i", (int64_t)id - 1);
+	if (store_step(s, row) <= 0)
+		return false;
+	if (read_spare(s, row, id - 1, &s->joined) < 0)
+		s->joined.id = ON_MAIN;
+	free(s->joined.path);
+	s->joined.path = NULL;
+	store_done(row);
+	return s->joined.id == id;
+}
+
+const struct store_spare *store_spare_of(struct store *s, spare_id_t id)
 {
 	size_t low = 0, high = s->spare_count;
 
@@ -522,7 +539,7 @@ const struct store_spare *store_spare_of(const struct store *s, spare_id_t id)
 		else
 			high = middle;
 	}
-	return NULL;
+	return id != ON_MAIN && find_joined(s, id) ? &s->joined : NULL;
 }
 
 static int read_volume_row(struct store *s, sqlite3_stmt *at)

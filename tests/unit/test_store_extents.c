@@ -198,6 +198,33 @@ static void reading_stops_when_told(void **state)
 	store_close(s);
 }
 
+/* store_spares() does not have it, but rows that lie on it are in order. */
+static void rows_on_a_spare_that_joined(void **state)
+{
+	const struct extent on_new = {.start = 5, .count = 1, .state = SECTOR_REMAPPED, .spare = 3, .slot = 9};
+	struct store *s = open_new(), *reader = open_mode(STORE_READ);
+	char path[] = "/third.img";
+	struct place naive[SECTORS] = {0};
+	size_t count;
+	const struct store_spare joined = {
+		.id = 3, .path = path, .length = 1 << 20, .slots = 10, .state = SPARE_ACTIVE,
+		.uuid = "c0ffee00-0000-4000-8000-000000000003",
+	};
+
+	(void)state;
+	assert_int_equal(store_begin(s), 0);
+	assert_int_equal(store_add_spare(s, &joined), 0);
+	assert_int_equal(store_commit(s), 0);
+	store_spares(s, &count);
+	assert_int_equal(count, 2);
+	assert_int_equal(set_extent(s, on_new), 0);
+	naive_set(naive, &on_new);
+	assert_extents(s, naive);
+	assert_extents(reader, naive);
+	store_close(reader);
+	store_close(s);
+}
+
 /* A row that breaks a constraint fails, and the transaction with it. */
 static void constraints_reach_the_caller(void **state)
 {
@@ -451,6 +478,7 @@ int main(void)
 		TEST(what_is_split_keeps_its_story),
 		TEST(a_rollback_leaves_nothing),
 		TEST(reading_stops_when_told),
+		TEST(rows_on_a_spare_that_joined),
 		TEST(constraints_reach_the_caller),
 		TEST(bad_slots_may_be_told_twice),
 		TEST(usage_counts_slots),
