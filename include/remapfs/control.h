@@ -76,8 +76,9 @@ struct control_handler {
 char *control_folder(const char *volume_path);
 
 /*
- * Makes what a server of volume_path listens with, unless another one listens there.
- * control_start needs neither socket(2) nor connect(2) then.
+ * Makes what a server of volume_path listens with: control_start needs neither socket(2)
+ * nor connect(2) then. Where only the name is taken, *ret is set as well as the error
+ * returned, for who may wait until it is free; to be stopped in any case.
  */
 int control_prepare(const char *volume_path, struct control_server **ret, struct error *err);
 /*

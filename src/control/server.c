@@ -63,6 +63,7 @@ struct control_server {
 	struct control_address address;
 	int listener;
 	int wake;         /* an eventfd: orders are done, or it is time to stop */
+	char own_name[40]; /* that the socket has until it takes the known one; "": none */
 	struct stat node; /* the socket as we made it */
 	int64_t accept_after;
 	pthread_t thread, actor;
@@ -466,9 +467,9 @@ static int make_listener(struct control_server *server)
 	return server->listener < 0 || fchmod(server->listener, 0600) < 0 ? -errno : 0;
 }
 
-static int open_listener(struct control_server *server)
+static int bind_to_own_name(struct control_server *server)
 {
-	char name[40];
+	char name[sizeof(server->own_name)];
 	int rc;
 
 	snprintf(name, sizeof(name), ".remapfs-%d-%d.sock", getpid(), server->listener);
@@ -478,11 +479,19 @@ static int open_listener(struct control_server *server)
 		unlinkat(server->address.directory, name, 0);
 		rc = bind_to(server, name);
 	}
-	if (rc)
-		return rc;
-	rc = publish(server, name);
-	if (rc)
-		unlinkat(server->address.directory, name, 0);
+	if (!rc)
+		memcpy(server->own_name, name, sizeof(name));
+	return rc;
+}
+
+/* A socket is bound once: where only the known name is taken, it keeps its own for the next try. */
+static int open_listener(struct control_server *server)
+{
+	int rc = server->own_name[0] ? 0 : bind_to_own_name(server);
+
+	rc = rc ? rc : publish(server, server->own_name);
+	if (!rc)
+		server->own_name[0] = 0;
 	return rc;
 }
 
@@ -501,6 +510,8 @@ static void remove_socket(const struct control_server *server)
 static void release(struct control_server *server)
 {
 	remove_socket(server);
+	if (server->own_name[0])
+		unlinkat(server->address.directory, server->own_name, 0);
 	for (size_t i = 0; i < CLIENTS; i++)
 		if (server->clients[i].fd >= 0)
 			drop(&server->clients[i]);
@@ -543,10 +554,8 @@ static int explain(const char *volume_path, int code, struct error *err)
 
 static int make(struct control_server *server)
 {
-	int rc = check_name_is_free(server);
+	int rc = make_listener(server);
 
-	if (!rc)
-		rc = make_listener(server);
 	if (!rc && (server->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
 		rc = -errno;
 	return rc;
@@ -578,7 +587,8 @@ int control_prepare(const char *volume_path, struct control_server **ret, struct
 		return explain(volume_path, -rc, err);
 	}
 	*ret = server;
-	return 0;
+	rc = check_name_is_free(server);
+	return rc ? explain(volume_path, -rc, err) : 0;
 }
 
 int control_start(struct control_server *server, const struct control_handler *handler,

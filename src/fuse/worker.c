@@ -249,8 +249,10 @@ static int serve(struct worker *w, struct error *err)
 	/* Before the first thread: some of it is inherited, not shared. */
 	survive(refused, sizeof(refused));
 	make_control_folder(w);
-	if (prepare_control(w, err) < 0)
+	if (prepare_control(w, err) < 0) {
+		control_stop(w->control);
 		return EXIT_MOUNT;
+	}
 	confine(w);
 	answering_begin(&w->answering, w->options, w->shared, w->inherited.fuse);
 	rc = open_in_time(w, &ended, err);
