@@ -152,8 +152,8 @@ void session_end(struct session *s)
 		return;
 	service_stop(s->service);
 	if (s->fuse) {
-		/* Only who mounted unmounts, and only that. */
-		if (s->mountpoint && is_on_top(s))
+		/* Only who mounted unmounts, and only that; what is gone is only forgotten. */
+		if (s->mountpoint && (is_on_top(s) || session_is_gone(s)))
 			fuse_session_unmount(s->fuse);
 		fuse_session_destroy(s->fuse);
 	}
