@@ -105,8 +105,9 @@ as_nobody() {
 mknod -m 0666 fuse.dev c 10 229
 mkdir bin theirs
 cp "$BUILD/remapfs" bin/
-mkdir -m 777 own
+mkdir own
 bounded remapctl create -q own/v --main own/main,size=1M --spare own/spare,size=128K
+chmod 777 own
 chmod 666 own/*
 if as_nobody test -w /dev/fuse 2>/dev/null && as_nobody test -x "$SCRATCH/bin/remapfs"; then
   say "a mount point of somebody else"
