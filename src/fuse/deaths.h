@@ -34,7 +34,10 @@ struct deaths {
 	int64_t unserved_since; /* when the last one that served had ended, or the beginning */
 };
 
-/* A worker has ended, or could not be started. Returns in how many ms to start another one, or -1. */
+/*
+ * A worker has ended, or could not be started; one that handed over counts as killed. Returns in how
+ * many ms to start another one, or -1.
+ */
 int deaths_note(struct deaths *, bool served, bool killed, int64_t now);
 
 #endif

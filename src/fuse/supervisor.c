@@ -457,13 +457,18 @@ static int worker_ended(struct supervisor *s, int status)
 				  s->own.former);
 		return code <= 0 ? EXIT_SYSTEM : code;
 	}
-	/* One that only waited answered nothing of what a dead one before it had begun. */
-	if (code != EXIT_HANDOVER)
-		s->own.former_end = FORMER_DIED;
-	else if (s->serving)
+	/*
+	 * One that only waited answered nothing of what a dead one before it had begun. A new
+	 * program that ended by itself before it served took no request over.
+	 */
+	if (code == EXIT_HANDOVER && s->serving)
 		s->own.former_end = FORMER_HANDED_OVER;
+	else if (code != EXIT_HANDOVER && !(s->trying && !s->serving && code >= 0))
+		s->own.former_end = FORMER_DIED;
 	if (code == EXIT_HANDOVER) {
 		s->start_at = monotonic_ms();
+		if (s->serving)
+			deaths_note(&s->deaths, true, true, s->start_at);
 	} else if (s->trying) {
 		refuse_upgrade(s, "the worker of '%.80s' %s before it served; the former program goes "
 			       "on, install another one", s->path, s->own.former);

@@ -15,9 +15,9 @@ for round in 1 2 3; do
   supervisor=$(daemon_pid)
   rm -f "$marks"
   truncate -s 4M "$marks"
-  "$BUILD/tests/vm/cut-load" write "$IMAGE" "$marks" $((round * 8192)) 256 "${ROUNDS:-12}" 2>load.log &
+  "$BUILD/tests/vm/cut-load" write "$IMAGE" "$marks" $((round * 8192)) 256 "${ROUNDS:-40}" 2>load.log &
   load=$!
-  sleep 4
+  sleep 2
   worker=$(worker_pid)
   process_ended "$load" && fail "the load was over at once: $(cat load.log)"
   kill -9 "$worker"
@@ -40,3 +40,16 @@ for round in 1 2 3; do
 done
 say "$(sql "SELECT sum(sectors) FROM remap") sectors remapped"
 [ "$(sql "SELECT sum(sectors) FROM remap")" -gt 10 ] || fail "hardly a sector moved"
+
+say "an upgrade to a program that says it can, and then does not serve: the former program goes on"
+mkdir bin
+cp "$BUILD/remapfs" bin/
+PATH=$SCRATCH/bin:$PATH image_mount
+supervisor=$(daemon_pid)
+printf '#!/bin/sh\ncase "$*" in *--probe*) exit 0 ;; esac\nexit 7\n' >bin/new
+chmod +x bin/new
+mv bin/new bin/remapfs
+must_fail "not upgraded.*code 7" bounded remapctl upgrade "$VOLUME"
+assert_eq "$(daemon_pid)" "$supervisor" "supervisor"
+bounded "$BUILD/tests/vm/cut-load" check "$IMAGE" "$marks" $((3 * 8192)) 256 || fail "not served after that"
+image_unmount
