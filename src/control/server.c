@@ -452,7 +452,12 @@ static int bind_to(const struct control_server *server, const char *name)
 static int publish(struct control_server *server, const char *name)
 {
 	int directory = server->address.directory;
+	struct stat there;
 
+	/* What is no socket is somebody's. */
+	if (fstatat(directory, server->address.name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    !S_ISSOCK(there.st_mode))
+		return -ENOTSOCK;
 	if (listen(server->listener, SOMAXCONN) < 0 ||
 	    fstatat(directory, name, &server->node, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    renameat(directory, name, directory, server->address.name) < 0)

@@ -65,7 +65,7 @@ socket=$(find . -maxdepth 1 -type s)
 [ -S "$socket" ] || fail "no socket beside the volume"
 lock_database
 rm "$socket"
-mkdir -p "$socket/taken"
+echo mine >"$socket"
 before=$(child_of "$supervisor")
 kill -9 "$before"
 wait_for 60 another_child "$supervisor" "$before" || fail "no worker follows"
@@ -74,7 +74,8 @@ for _ in 1 2 3; do
   BOUND=30 bounded remapctl status "$VOLUME" >text 2>&1 || code=$?
   [ "$code" -lt 124 ] && [ -s text ] || fail "status ends with $code and says: $(cat text)"
 done
-rm -r "$socket"
+assert_eq "$(cat "$socket")" mine "a file in the place of the socket"
+rm "$socket"
 unlock_database
 sector_read "$IMAGE" 200 8 | cmp - on-main || fail "the mount ended"
 wait_for 60 another_serves "$before" || fail "no worker answers: $(cat status.json)"
