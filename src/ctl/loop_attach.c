@@ -112,7 +112,7 @@ static int configure_free(const struct loop_config *config, char *device, size_t
 	return rc;
 }
 
-/* Whoever else may attach files could have been quicker. */
+/* That the kernel took this file, and that its file system answers the loop device. */
 static int check_file(int device, int file, const char *path, struct error *err)
 {
 	dev_t file_system;
@@ -122,8 +122,8 @@ static int check_file(int device, int file, const char *path, struct error *err)
 	if (loop_ask_descriptor(device, &file_system, &inode) == 0 && fstat(file, &st) == 0 &&
 	    file_system == st.st_dev && inode == st.st_ino)
 		return 0;
-	return error_set(err, EBUSY, "cannot attach %.200s: another file was attached meanwhile; try "
-			 "again", path);
+	return error_set(err, EIO, "cannot attach %.200s: the loop device does not have that file, or "
+			 "nobody answers for it; try again", path);
 }
 
 /* The kernel leaves direct I/O off without a word where it refuses it. */
@@ -167,9 +167,7 @@ int loop_attach(int image, const char *path, uint32_t sector_size, const char *d
 	if (rc < 0)
 		return explain(path, device, -rc, err);
 	rc = check_file(fd, file, path, err);
-	if (rc < 0)
-		return rc;
-	rc = loop_look(device, &loop, err);
+	rc = rc < 0 ? rc : loop_look(device, &loop, err);
 	rc = rc < 0 ? rc : check_device(fd, &loop, path, sector_size, err);
 	if (rc < 0) {
 		ioctl(fd, LOOP_CLR_FD, 0);
