@@ -12,9 +12,11 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 static bool is_file(const struct stat *st, const char *path)
@@ -135,10 +137,12 @@ static bool is_standard_output(const struct stat *st)
 	       out.st_ino == st->st_ino;
 }
 
-static int open_through(struct output *o, int folder, const char *name,
+/* there: what name has to be, unless it is the target of a link. */
+static int open_through(struct output *o, int folder, const char *name, const struct stat *there,
 			const struct output_volume *volume, struct error *err)
 {
-	CLEANUP_CLOSE int fd = openat(folder, name, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+	int flags = O_WRONLY | O_NOCTTY | O_CLOEXEC | (there ? O_NOFOLLOW : 0);
+	CLEANUP_CLOSE int fd = openat(folder, name, flags);
 	struct stat st;
 	int rc;
 
@@ -147,6 +151,8 @@ static int open_through(struct output *o, int folder, const char *name,
 	rc = check_is_none_of(&st, volume, o->path, err);
 	if (rc < 0)
 		return rc;
+	if (there && (st.st_dev != there->st_dev || st.st_ino != there->st_ino))
+		return refuse_to_write(o->path, EBUSY, err);
 	if (!may_write_through(&st) || (S_ISREG(st.st_mode) && ftruncate(fd, 0) < 0))
 		return refuse_to_write(o->path, S_ISREG(st.st_mode) ? errno : EINVAL, err);
 	o->to = fdopen(fd, "w");
@@ -156,24 +162,58 @@ static int open_through(struct output *o, int folder, const char *name,
 	return 0;
 }
 
-/* there: what lstat said of name in folder. */
-static int begin_through(struct output *o, int folder, const char *name, const struct stat *there,
-			 const struct output_volume *volume, struct error *err)
+static int refuse_foreign(const char *path, const char *what, struct error *err)
 {
-	struct stat st;
+	return error_set(err, EPERM, "'%.200s' is a %s of another user; name another file", path, what);
+}
 
-	if (!S_ISLNK(there->st_mode) && !may_write_through(there))
-		return error_set(err, EINVAL, "'%.200s' is no regular file; name another, or '-' for "
-				 "standard output", o->path);
-	if (!S_ISCHR(there->st_mode) && there->st_uid != 0 && there->st_uid != geteuid())
-		return error_set(err, EPERM, "'%.200s' is a %s of another user; name another file",
-				 o->path, S_ISLNK(there->st_mode) ? "link" : "FIFO");
-	if (fstatat(folder, name, &st, 0) < 0)
+static bool is_own(const struct stat *st)
+{
+	return st->st_uid == 0 || st->st_uid == geteuid();
+}
+
+/* The link is held while its owner and its text are read: nobody can exchange it between. */
+static int begin_through_link(struct output *o, int folder, const char *name,
+			      const struct output_volume *volume, struct error *err)
+{
+	CLEANUP_CLOSE int link = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	char text[PATH_MAX];
+	const char *target = text;
+	struct statfs fs;
+	struct stat st;
+	ssize_t n;
+
+	if (link < 0 || fstat(link, &st) < 0)
+		return refuse_to_write(o->path, errno, err);
+	if (!is_own(&st))
+		return refuse_foreign(o->path, "link", err);
+	n = readlinkat(link, "", text, sizeof(text) - 1);
+	if (n < 0 || fstatfs(link, &fs) < 0)
+		return refuse_to_write(o->path, errno, err);
+	text[n] = 0;
+	/* /dev/fd/3: the text of such a link is no path, and nobody puts anything there. */
+	if (fs.f_type == PROC_SUPER_MAGIC)
+		target = name;
+	if (fstatat(folder, target, &st, 0) < 0)
 		return refuse_to_write(o->path, errno, err);
 	if (!may_write_through(&st))
 		return error_set(err, EINVAL, "'%.200s' leads to no regular file; name another, or '-' "
 				 "for standard output", o->path);
-	return is_standard_output(&st) ? 0 : open_through(o, folder, name, volume, err);
+	return is_standard_output(&st) ? 0 : open_through(o, folder, target, NULL, volume, err);
+}
+
+/* there: what lstat said of name in folder; no regular file. */
+static int begin_through(struct output *o, int folder, const char *name, const struct stat *there,
+			 const struct output_volume *volume, struct error *err)
+{
+	if (S_ISLNK(there->st_mode))
+		return begin_through_link(o, folder, name, volume, err);
+	if (!may_write_through(there))
+		return error_set(err, EINVAL, "'%.200s' is no regular file; name another, or '-' for "
+				 "standard output", o->path);
+	if (!S_ISCHR(there->st_mode) && !is_own(there))
+		return refuse_foreign(o->path, "FIFO", err);
+	return is_standard_output(there) ? 0 : open_through(o, folder, name, there, volume, err);
 }
 
 /* ---- all of it ---------------------------------------------------------------------- */
